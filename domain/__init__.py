@@ -1,0 +1,1 @@
+"""What everyone speaks: contracts, errors, policy, ids. Pure: pydantic and the standard library."""
