@@ -1,0 +1,1 @@
+"""Measured comparisons: each module measures one thing, as ratios within one run."""
