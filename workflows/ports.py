@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 
-from domain.calls import Admissions, CallBatch, Settled, Settlements, Work
 from domain.answers import Answered
+from domain.calls import Admissions, CallBatch, Settled, Settlements, Work
 from domain.completions import (
     CompletionJob,
     CompletionSettlement,
