@@ -1,0 +1,35 @@
+"""Fixtures that every part shares: real servers, started once a session and only where a test asks for them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.postgres import Postgres, postgres_server
+from tests.support.servers import redis_server, temporal_server
+
+
+@pytest.fixture(scope="session")
+def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address (host:port) of a tuned Temporal dev server with Cohort's search attributes."""
+    with temporal_server(tmp_path_factory.mktemp("temporal")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Redis server on a unix socket with a password. Tests share it: use keys of your own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server; `fresh_database()` makes another empty database in it."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    """The SQLAlchemy URL (asyncpg) of an empty PostgreSQL database for this test alone."""
+    return postgres.fresh_database()
