@@ -1,0 +1,1 @@
+"""The doors: REST, MCP and the command line, all made from one table of operations."""
