@@ -126,13 +126,17 @@ class Settings(BaseSettings):
             name = PREFIX + field[1].upper() if field else "A setting"
             raise BadSettings(f"{name} is not valid JSON.") from None
 
+    def state_folder(self) -> StateFolder:
+        """The layout of `home`, as an absolute path."""
+        return StateFolder(self.home.expanduser().absolute())
+
     def resolved(self) -> Resolved:
         """What the processes need: concrete addresses, with the embedded stack's where nothing else is set.
 
         Raises:
             BadSettings: there is no master secret yet, neither in COHORT_SECRET_KEY nor in the state folder.
         """
-        folder = StateFolder(self.home.expanduser().absolute())
+        folder = self.state_folder()
         if self.secret_key is not None:
             secret = base64.b64decode(self.secret_key.get_secret_value())
         elif (found := read_secret(folder.secret)) is not None:

@@ -1,0 +1,60 @@
+"""The local language model as a process: llama.cpp's OpenAI-compatible server on loopback.
+
+`python -m stack.local_llm PORT` reads the key that callers must show from COHORT_LOCAL_LLM_KEY. The model is a small
+one, for trying the flow: it answers fast and knows little.
+"""
+
+import signal
+import sys
+import threading
+
+from stack.programs import local_model
+from stack.settings import Settings
+
+MODEL_NAME = "smollm2"
+SLOTS = 2
+"""Completions at the same time; others wait in line."""
+CONTEXT_TOKENS = 4_096
+"""Prompt and answer of one completion together."""
+
+
+def serve(port: int, key: str) -> None:
+    """Serve until SIGTERM or SIGINT. A model file that cannot be read ends the process with exit code 1."""
+    # the handlers come first, since loading the model takes a moment and ignores signals otherwise
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(local_model())
+    parameters.model_alias = {MODEL_NAME}
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = port
+    parameters.api_keys = [key]
+    parameters.n_parallel = SLOTS
+    parameters.n_ctx = SLOTS * CONTEXT_TOKENS
+    parameters.cache_ram_mib = 64
+    parameters.fit_params = False
+    parameters.ui = False
+    parameters.endpoint_slots = False
+    parameters.verbosity = 1
+    for threads in (parameters.cpuparams, parameters.cpuparams_batch):
+        threads.n_threads = 1  # the other processes of the stack need the rest
+        threads.poll = 0  # an idle server must not burn a core
+    server = xllamacpp.Server(parameters)
+    print(f"serving {MODEL_NAME} at {server.listening_address}", flush=True)
+    stop.wait()
+
+
+def main() -> None:
+    """Serve on the port of the command line."""
+    key = Settings.load().local_llm_key
+    if key is None:
+        sys.exit("COHORT_LOCAL_LLM_KEY is not set: `cohort up` starts this process.")
+    serve(int(sys.argv[1]), key.get_secret_value())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`cohort up`: the whole stack in one terminal."""
+
+import asyncio
+import os
+import signal
+import sys
+
+from stack import demo, home, leftovers, preflight, services
+from stack.concurrency import together, unless
+from stack.home import CannotStart
+from stack.resolved import Resolved
+from stack.screen import Screen
+from stack.settings import BadSettings, Settings
+from stack.supervisor import DidNotStart, Supervisor
+from storage import migrate
+
+STOPPED, FAILED, REFUSED = 0, 1, 2
+EXIT_CODES = """\
+0: stopped by Ctrl-C or SIGTERM;
+1: a process did not become ready, and everything was stopped again;
+2: something stood in the way (a setting, a port, a missing program, the state folder), and nothing was started."""
+
+
+def run() -> int:
+    """Run the stack until it is stopped; gives the exit code (`EXIT_CODES`)."""
+    screen = Screen()
+    os.umask(0o077)  # everything below the state folder is its owner's alone
+    try:
+        settings = Settings.load()
+        folder = settings.state_folder()
+        home.make(folder)
+        with home.locked(folder):
+            home.read_state(folder)
+            home.make_secrets(folder)
+            return asyncio.run(_run(settings, settings.resolved(), screen))
+    except (BadSettings, CannotStart) as why:
+        print(f"cohort: {why}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        return STOPPED
+
+
+async def _run(settings: Settings, where: Resolved, screen: Screen) -> int:
+    stopping = asyncio.Event()
+    supervisor = Supervisor(where.folder, screen.say)
+
+    def stop() -> None:
+        if stopping.is_set():
+            screen.say("Killing everything at once")
+            supervisor.kill()
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+    leftovers.end(where.folder, screen.say)
+    await preflight.check(settings, where)
+    home.write_state(where.folder)
+    code = STOPPED
+    try:
+        if await unless(stopping, _bring_up(supervisor, settings, where, screen)):
+            await stopping.wait()
+        screen.say("Stopping")
+    except DidNotStart as why:
+        screen.say(str(why))
+        code = FAILED
+    finally:
+        await supervisor.stop()
+    screen.say("Everything has stopped")
+    return code
+
+
+async def _bring_up(supervisor: Supervisor, settings: Settings, where: Resolved, screen: Screen) -> None:
+    model = services.local_model() if settings.wants_local_llm() else None
+
+    async def house() -> None:
+        await together(supervisor.start(_servers(settings, where)), _migrate(where, screen))
+        await supervisor.start([services.worker(where, model), services.front_door(where)])
+
+    await together(house(), supervisor.start([model.service] if model else []))
+    keys = await demo.bring(where, screen) if settings.demo else {}
+    supervisor.all_ready = True
+    supervisor.note()
+    screen.page(where, keys)
+
+
+def _servers(settings: Settings, where: Resolved) -> list[services.Service]:
+    """What worker and front door stand on, as far as it is not elsewhere."""
+    own: list[services.Service] = []
+    if settings.redis_url is None:
+        own.append(services.redis_server(where))
+    if settings.temporal_address is None:
+        own.append(services.temporal_server(settings, where))
+    return own
+
+
+async def _migrate(where: Resolved, screen: Screen) -> None:
+    if await migrate.state(where.database_url) is not migrate.State.CURRENT:
+        await migrate.upgrade(where.database_url)
+        screen.say("The database's tables are up to date")
+
+
+if __name__ == "__main__":
+    sys.exit(run())
