@@ -7,6 +7,7 @@ share a passage. A block is cut only where it alone is far too long.
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from markdown_it import MarkdownIt
@@ -33,7 +34,7 @@ class _Block(NamedTuple):
 
 
 def passages_of(title: str, markdown: str) -> list[str]:
-    """The passages of a document, in order, each beginning with `title > heading > …`; at least one, even of nothing."""
+    """The passages of a document, in order, each beginning with `title > heading > …`; at least one."""
     made: list[str] = []
     run: list[_Block] = []
     size = 0
@@ -56,7 +57,7 @@ def count_tokens(text: str) -> int:
 def first_heading(markdown: str) -> str | None:
     """The text of the first heading of the first level."""
     tokens = _MARKDOWN.parse(markdown)
-    for token, after in zip(tokens, tokens[1:], strict=False):
+    for token, after in pairwise(tokens):
         if token.type == "heading_open" and token.tag == "h1":
             return _plain(after.content) or None
     return None
