@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.postgres import Postgres, postgres_server
 from tests.support.servers import redis_server, temporal_server
+from tests.support.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,10 @@ def postgres() -> Iterator[Postgres]:
 def postgres_url(postgres: Postgres) -> str:
     """The SQLAlchemy URL (asyncpg) of an empty PostgreSQL database for this test alone."""
     return postgres.fresh_database()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole stack with its demo world. Tests share it: leave it as you found it, or start one of your own."""
+    with running_stack(tmp_path_factory.mktemp("cohort")) as stack:
+        yield stack

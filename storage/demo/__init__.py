@@ -1,0 +1,1 @@
+"""A small world to try Cohort with: two companies, their catalogues and their documents."""
