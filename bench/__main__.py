@@ -1,6 +1,6 @@
 """`make bench`: every measurement in one run, as a table on screen and as JSON under `bench/results/`.
 
-    python -m bench [--seconds 6] [--only completions,startup,search]
+python -m bench [--seconds 6] [--only completions,startup,search]
 """
 
 import argparse
