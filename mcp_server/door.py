@@ -1,7 +1,7 @@
 """What every door does with a call once it knows who asks and what for; no decision about the call is made here."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry import trace
@@ -32,7 +32,7 @@ class Asking:
     override: str | None = None
     idempotency_key: str | None = None
     agent: str | None = None
-    metadata: RequestMetadata = RequestMetadata()
+    metadata: RequestMetadata = field(default_factory=RequestMetadata)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from opentelemetry import trace
@@ -62,9 +62,15 @@ async def connect(
 class TemporalEngine:
     """Executions of `Calls`, and of the workflows that carry single calls on."""
 
-    def __init__(self, client: Client, *, task_queue: str = TASK_QUEUE) -> None:
-        self._client = client
+    def __init__(self, connecting: Callable[[], Awaitable[Client]], *, task_queue: str = TASK_QUEUE) -> None:
+        self._connecting = connecting
+        self._client: Client | None = None
         self._task_queue = task_queue
+
+    async def _connected(self) -> Client:
+        if self._client is None:
+            self._client = await self._connecting()
+        return self._client
 
     async def run(self, batch: CallBatch, seconds: float) -> BatchOutcome:
         """Run one execution of `Calls` and wait for its outcomes, at most `seconds`.
@@ -77,7 +83,7 @@ class TemporalEngine:
                 {"cohort.group": batch.lane, "cohort.family": batch.family, "cohort.calls": len(batch.calls)}
             )
             await self._start(batch, seconds)
-            handle = self._client.get_workflow_handle(_id(batch), result_type=BatchOutcome)
+            handle = (await self._connected()).get_workflow_handle(_id(batch), result_type=BatchOutcome)
             try:
                 async with asyncio.timeout(seconds):
                     return await handle.result()
@@ -92,7 +98,7 @@ class TemporalEngine:
         Raises:
             CohortError: provider_unavailable, deadline_exceeded or internal.
         """
-        handle = self._client.get_workflow_handle(workflow_id, result_type=Outcome)
+        handle = (await self._connected()).get_workflow_handle(workflow_id, result_type=Outcome)
         try:
             async with asyncio.timeout(seconds):
                 return await handle.result()
@@ -105,7 +111,8 @@ class TemporalEngine:
         urgent = min(_RANK[call.labels.priority] for call in batch.calls)
         try:
             async with asyncio.timeout(START_SECONDS):
-                await self._client.start_workflow(
+                client = await self._connected()
+                await client.start_workflow(
                     "Calls",
                     batch,
                     id=_id(batch),

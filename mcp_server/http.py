@@ -42,6 +42,7 @@ class Reply(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
+        """The bytes of `content`."""
         return orjson.dumps(content)
 
 
@@ -88,7 +89,13 @@ class Outermost:
             await send(message)
 
         context = _PROPAGATOR.extract(headers)
-        with _tracer.start_as_current_span(scope["method"], context=context, kind=SpanKind.SERVER) as span:
+        with _tracer.start_as_current_span(
+            scope["method"],
+            context=context,
+            kind=SpanKind.SERVER,
+            record_exception=False,  # an exception's message may hold what a caller wrote
+            set_status_on_exception=False,
+        ) as span:
             try:
                 await self._app(scope, receive, dressed)
             except ClientDisconnect:
@@ -128,16 +135,17 @@ async def on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         return wrong_method(ids_of(request), request.method, (error.headers or {}).get("Allow", ""))
-    return error_reply(
-        ids_of(request), CohortError(ErrorCode.NOT_FOUND, "There is nothing at this address. /docs lists what there is.")
-    )
+    nothing = CohortError(ErrorCode.NOT_FOUND, "There is nothing at this address. /docs lists what there is.")
+    return error_reply(ids_of(request), nothing)
 
 
 async def on_fault(request: Request, error: Exception) -> Response:
     """A fault of ours: the stack goes to the log, the caller gets the correlation id."""
     ids = ids_of(request)
     _errors.error("unhandled", exc_info=error, extra={"fields": {"correlationId": ids.correlation}})
-    return error_reply(ids, internal())
+    reply = error_reply(ids, internal())
+    _dress(reply.headers, ids)  # Starlette answers a fault outside of every middleware
+    return reply
 
 
 def wrong_method(ids: Ids, method: str, allowed: str) -> Reply:
@@ -163,7 +171,7 @@ class Resource:
         """Answer one request."""
         request = Request(scope, receive)
         method = request.method
-        if method == "OPTIONS":
+        if method == "OPTIONS" and method not in self._handlers:
             response: Response = Response(status_code=204, headers={"Allow": self._allowed})
         elif handler := self._handlers.get("GET" if method == "HEAD" else method):
             response = await handler(request)

@@ -1,0 +1,37 @@
+"""`POST /api/v1/admin/uploads`: a file on its way into an ingestion, streamed to where uploads are kept."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from domain.errors import CohortError, ErrorCode, invalid
+from mcp_server import envelope
+from mcp_server.bodies import chunks
+from mcp_server.door import Door
+from mcp_server.http import Reply, Resource, ids_of
+from mcp_server.rest import asking_of
+from storage.uploads import LIMIT, Uploads
+
+PATH = "/api/v1/admin/uploads"
+_PERMISSIONS = ("products:write", "documents:write")
+
+
+def route(door: Door, uploads: Uploads) -> Route:
+    """The route of uploads."""
+
+    async def receive(request: Request) -> Response:
+        asking = asking_of(request)
+        principal = await door.principal(asking)
+        if not any(principal.may(permission) for permission in _PERMISSIONS):
+            raise CohortError(
+                ErrorCode.FORBIDDEN,
+                f"Uploading takes {' or '.join(_PERMISSIONS)}. Nothing was kept. Ask an administrator of your group.",
+            )
+        declared = request.headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared) > LIMIT:
+            raise invalid(("body", f"must be {LIMIT >> 20} MiB or less; split the file and send the parts"))
+        upload = await uploads.create(principal.user_id)
+        size = await uploads.write(upload, chunks(request.receive))
+        return Reply(envelope.success(ids_of(request), {"uploadId": upload, "bytes": size}), 201)
+
+    return Route(PATH, endpoint=Resource({"POST": receive}))
