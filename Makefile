@@ -46,7 +46,8 @@ $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Cohort needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing): install one, or name it with make up PYTHON=python3.12" >&2; exit 2; }
 	@echo "Making .venv"
-	@$(PYTHON) -m venv .venv && mkdir -p $(STAMPS) && touch $@
+	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 2; }
+	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/runtime: requirements/runtime.txt | $(STAMPS)/venv
 	@echo "Installing packages (a few minutes the first time)"

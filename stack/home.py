@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def make(folder: StateFolder) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: StateFolder) -> Iterator[None]:
+def locked(folder: StateFolder) -> Generator[None]:
     """Hold the state folder for this process; the kernel lets go of it however the process ends.
 
     Raises:

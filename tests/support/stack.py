@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def wait_ready(home: Path, process: subprocess.Popen[bytes], *, seconds: float =
 
 
 @contextlib.contextmanager
-def running_stack(home: Path, **settings: str) -> Iterator[Stack]:
+def running_stack(home: Path, **settings: str) -> Generator[Stack]:
     """A stack that is ready; stopped with SIGTERM at the end, and checked to have left nothing."""
     chosen = environment(home, **settings)
     process = spawn(home, chosen)
