@@ -57,9 +57,8 @@ async def mcp_caller(stack: Running) -> Call:
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": "2025-11-25",
     }
-    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
-    request["params"] = {"name": "completions_create", "arguments": {"prompt": QUESTION, "max_tokens": 48}}
-    body = json.dumps(request).encode()
+    params = {"name": "completions_create", "arguments": {"prompt": QUESTION, "max_tokens": 48}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
 
     async def call() -> None:
         status, answer = await connection.post("/mcp", headers, body)

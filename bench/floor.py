@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 import uvloop
@@ -41,7 +41,7 @@ class Bare:
 
 
 @contextlib.asynccontextmanager
-async def floor_worker(address: str) -> AsyncIterator[None]:
+async def floor_worker(address: str) -> AsyncGenerator[None]:
     """The floor's worker in a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.floor", address, stdout=asyncio.subprocess.PIPE

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 READY_WITHIN = 180.0
 
@@ -28,7 +29,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(**settings: str) -> Iterator[Running]:
+def running(**settings: str) -> Generator[Running]:
     """Start `cohort up` with the demo world, wait until it is loaded, stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="cohort-bench-") as folder:
         home = Path(folder) / "home"
@@ -54,7 +55,7 @@ def running(**settings: str) -> Iterator[Running]:
             log.close()
 
 
-def _wait_for(demo: Path, process: subprocess.Popen[bytes], log: Path) -> dict[str, object]:
+def _wait_for(demo: Path, process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
         if demo.exists() and "Ready" in log.read_text(errors="replace"):

@@ -1,9 +1,10 @@
 """A canonical, length-prefixed encoding, so that no two different values share a digest."""
 
 import hashlib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
-Value = str | int | float | bool | None | Sequence["Value"] | Mapping[str, "Value"] | Set[str]
+Value = str | int | float | bool | None | Sequence["Value"] | Mapping[str, "Value"] | AbstractSet[str]
 
 
 def encode(value: Value) -> bytes:
@@ -19,7 +20,7 @@ def encode(value: Value) -> bytes:
             return _framed(b"s", value.encode("utf-8", "surrogatepass"))
         case Mapping():
             return _framed(b"m", b"".join(encode(key) + encode(value[key]) for key in sorted(value)))
-        case Set():
+        case AbstractSet():
             return _framed(b"u", b"".join(encode(item) for item in sorted(value)))
         case Sequence():
             return _framed(b"l", b"".join(encode(item) for item in value))
