@@ -55,12 +55,13 @@ class Progress(Contract):
 
 
 class JobOutput(Contract):
-    """A long-running call: follow it until `status` is completed, failed or cancelled."""
+    """A long-running call: follow it until `status` is completed, failed or cancelled; `error` says why it failed."""
 
     job_id: str
     status: JobStatus
     progress: Progress
     result: IngestCounts | None = None
+    error: ErrorBody | None = None
 
 
 class JobGetInput(Contract):

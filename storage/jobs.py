@@ -1,0 +1,95 @@
+"""Long-running calls as their callers follow them. Kept for 30 days."""
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.errors import ErrorBody, not_found
+from domain.ingestion import IngestCounts, JobOutput, JobStatus, Progress
+from domain.policy import Principal
+from storage.hierarchy import EVERY_GROUP
+from storage.tables import JOBS
+from storage.upserts import insert
+
+LIFETIME = 30 * 24 * 3600
+"""Seconds for which a job is kept after its last change."""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to be followed. `id` is its call's; `total` is in bytes or items, 0 where it is not known yet."""
+
+    id: str
+    kind: str
+    user_id: str
+    billing_group: str
+    status: JobStatus = "queued"
+    total: int = 0
+
+
+async def create(tx: AsyncConnection, job: NewJob, *, now: float | None = None) -> None:
+    """Add a job; one that is there already stays as it is."""
+    moment = time.time() if now is None else now
+    row = {
+        "id": job.id,
+        "kind": job.kind,
+        "user_id": job.user_id,
+        "billing_group": job.billing_group,
+        "status": job.status,
+        "done": 0,
+        "total": job.total,
+        "created_at": moment,
+        "updated_at": moment,
+        "expires_at": moment + LIFETIME,
+    }
+    await tx.execute(insert(tx, JOBS).values(row).on_conflict_do_nothing(index_elements=["id"]))
+
+
+async def update(
+    tx: AsyncConnection,
+    job_id: str,
+    *,
+    status: JobStatus,
+    progress: Progress | None = None,
+    result: IngestCounts | None = None,
+    error: ErrorBody | None = None,
+    now: float | None = None,
+) -> None:
+    """Note where a job stands; what is None stays as it was."""
+    moment = time.time() if now is None else now
+    values: dict[str, object] = {"status": status, "updated_at": moment, "expires_at": moment + LIFETIME}
+    if progress is not None:
+        values |= {"done": progress.done, "total": progress.total}
+    if result is not None:
+        values["result"] = result.model_dump(mode="json")
+    if error is not None:
+        values["error"] = error.model_dump(mode="json")
+    await tx.execute(JOBS.update().where(JOBS.c.id == job_id).values(values))
+
+
+async def get(tx: AsyncConnection, principal: Principal, job_id: str, *, now: float | None = None) -> JobOutput:
+    """A job of the caller's, or of a group that he administers.
+
+    Raises:
+        CohortError: `not_found`, alike for a job that does not exist and for one that is not his to see.
+    """
+    moment = time.time() if now is None else now
+    statement = select(JOBS).where(JOBS.c.id == job_id, JOBS.c.expires_at > moment)
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None or not _may_see(principal, row.user_id, row.billing_group):
+        raise not_found("job")
+    return JobOutput(
+        job_id=row.id,
+        status=row.status,
+        progress=Progress(done=row.done, total=row.total),
+        result=None if row.result is None else IngestCounts.model_validate(row.result),
+        error=None if row.error is None else ErrorBody.model_validate(row.error),
+    )
+
+
+def _may_see(principal: Principal, user_id: str, billing_group: str) -> bool:
+    return (
+        user_id == principal.user_id or billing_group in principal.administers or EVERY_GROUP in principal.administers
+    )
