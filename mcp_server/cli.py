@@ -1,0 +1,123 @@
+"""`cohort`: the command line. Commands for operations are made from the table; the rest start processes or send files.
+
+Nothing heavy is imported before a command needs it, so that `cohort --help` is quick.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from mcp_server import cli_made
+
+ABOUT = "Cohort: group-aware completions, products and groups. COHORT_URL and COHORT_API_KEY say whom to ask."
+EXITS = "Exit codes: 0 it worked, 1 the call failed, 2 wrong usage or settings, 3 rows of a file were rejected."
+EXAMPLES = """
+Examples:
+
+  cohort up
+
+  cohort complete "Which of our jackets are waterproof?"
+
+  cohort products search "trail shoes" --max-price 120 --json
+
+  cohort ingest products catalogue.jsonl --group acme-sales
+
+  cohort ingest documents handbook/ --group acme-research --access-level confidential
+"""
+
+app = typer.Typer(
+    name="cohort",
+    help=f"{ABOUT}\n\n{EXITS}",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+ingest_app = typer.Typer(help="Take your own files in.", no_args_is_help=True)
+
+
+@app.command()
+def up() -> None:
+    """Run the whole stack until Ctrl-C: Temporal, Redis, local model, worker, front door."""
+    from stack.up import run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def serve() -> None:
+    """Run one front door (REST at /api/v1, MCP at /mcp, docs at /docs) until SIGTERM."""
+    from mcp_server.app import main as serve_door
+
+    serve_door()
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker until SIGTERM."""
+    os.execv(sys.executable, [sys.executable, "-m", "activities.worker"])
+
+
+@app.command()
+def mcp() -> None:
+    """Serve MCP on standard input and output, as a client of the front door at COHORT_URL with COHORT_API_KEY."""
+    from mcp_server.stdio import run
+
+    raise typer.Exit(run(cli_made.settings()))
+
+
+@app.command()
+def health(
+    group: cli_made.Group = None,
+    as_json: cli_made.AsJson = False,
+) -> None:
+    """Show whether Cohort works. Without a key only that the front door answers."""
+    cli_made.health(group, as_json)
+
+
+Target = Annotated[str | None, typer.Option("--group", "-g", help="The group that is to own it; yours by default.")]
+AccessLevel = Annotated[
+    str | None, typer.Option("--access-level", "-l", help="public, internal or confidential; the group's if left out.")
+]
+
+
+@ingest_app.command("products")
+def ingest_products(
+    file: Annotated[str, typer.Argument(help="A JSON Lines file with one product a line.")],
+    group: Target = None,
+    access_level: AccessLevel = None,
+    as_json: cli_made.AsJson = False,
+) -> None:
+    """Take a file of products in. Exit code 3 when rows were rejected: each is listed with its line and the reason."""
+    from mcp_server.cli_ingest import run
+
+    raise typer.Exit(run("products", file, group, access_level, as_json))
+
+
+@ingest_app.command("documents")
+def ingest_documents(
+    path: Annotated[str, typer.Argument(help="A Markdown or text file, or a folder of them.")],
+    group: Target = None,
+    access_level: AccessLevel = None,
+    as_json: cli_made.AsJson = False,
+) -> None:
+    """Take documents in. Exit code 3 when some were rejected: each is listed with its file and the reason."""
+    from mcp_server.cli_ingest import run
+
+    raise typer.Exit(run("documents", path, group, access_level, as_json))
+
+
+cli_made.add_commands(app)
+app.add_typer(ingest_app, name="ingest")
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

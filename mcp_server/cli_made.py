@@ -1,0 +1,160 @@
+"""Commands made from the table of operations: an option for every field of the input."""
+
+import inspect
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from mcp_server.flat import FlatField, fields_of
+from mcp_server.operations import OPERATIONS, Operation
+from stack.settings import BadSettings, Settings
+
+Json = dict[str, Any]
+
+FAILED, USAGE = 1, 2
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Group = Annotated[str | None, typer.Option("--as-group", help="Narrow the call to one of your groups.")]
+
+_TYPES: dict[str, type] = {"integer": int, "number": float, "boolean": bool}
+_HELP = {
+    "products": "Search the catalogue.",
+    "groups": "Your groups and what they let you do.",
+    "jobs": "Follow long-running calls.",
+}
+
+
+def add_commands(app: typer.Typer, operations: dict[str, Operation] = OPERATIONS) -> None:
+    """A command for every operation that has a spelling for one (`products search [QUERY]`)."""
+    groups: dict[str, typer.Typer] = {}
+    for operation in operations.values():
+        words = operation.command.split() if operation.command else []
+        names = [word for word in words if word.islower()]
+        if not names or names == ["health"]:
+            continue
+        target = app
+        if len(names) == 2:
+            if names[0] not in groups:
+                groups[names[0]] = typer.Typer(help=_HELP.get(names[0]), no_args_is_help=True)
+                app.add_typer(groups[names[0]], name=names[0])
+            target = groups[names[0]]
+        target.command(names[-1], help=operation.summary)(_command(operation, words))
+
+
+def settings() -> Settings:
+    """This process's settings, or the end of it with a sentence."""
+    try:
+        return Settings.load()
+    except BadSettings as error:
+        fail(str(error), USAGE)
+
+
+def key_of(loaded: Settings) -> str:
+    """The caller's key, or the end of the process."""
+    if loaded.api_key is None or not loaded.api_key.get_secret_value():
+        fail("Set COHORT_API_KEY to your key first. `cohort up` prints the demo keys.", USAGE)
+    return loaded.api_key.get_secret_value()
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with a sentence on standard error."""
+    sys.stderr.write(f"cohort: {message}\n")
+    raise typer.Exit(code)
+
+
+def show(operation: str, body: Json, as_json: bool) -> None:
+    """An envelope, for people or for programs."""
+    if as_json:
+        print_json(body)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from mcp_server.texts import render
+
+    Console(stderr=not body["success"]).print(Markdown(render(operation, body)))
+
+
+def print_json(value: Any) -> None:
+    """JSON on standard output."""
+    import orjson
+
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def health(group: str | None, as_json: bool) -> None:
+    """`cohort health`: what the key may know, or without one that the front door answers."""
+    loaded = settings()
+    if loaded.api_key is not None:
+        _run(OPERATIONS["health_check"], {}, group, as_json)
+        return
+    from mcp_server.client import DoorAway, FrontDoor
+
+    try:
+        with FrontDoor(loaded.url, None) as door:
+            show("health_live", door.alive(), as_json)
+    except DoorAway as away:
+        fail(str(away), FAILED)
+
+
+def _run(operation: Operation, given: Json, group: str | None, as_json: bool) -> None:
+    from mcp_server.client import CallFailed, DoorAway, FrontDoor
+
+    loaded = settings()
+    try:
+        with FrontDoor(loaded.url, key_of(loaded), context=group) as door:
+            show(operation.name, door.call(operation, given), as_json)
+    except CallFailed as failed:
+        show(operation.name, failed.body, as_json)
+        raise typer.Exit(FAILED) from None
+    except DoorAway as away:
+        fail(str(away), FAILED)
+
+
+def _command(operation: Operation, words: list[str]) -> Any:
+    """A function whose signature Typer reads its arguments and options from."""
+    positional = {word.strip("[]").lower(): word.startswith("[") for word in words if not word.islower()}
+    fields = fields_of(operation.input)
+
+    def command(**given: Any) -> None:
+        group, as_json = given.pop("as_group"), given.pop("as_json")
+        _run(operation, {field.name: _read(field, given[field.name]) for field in fields}, group, as_json)
+
+    parameters = [_parameter(field, positional) for field in fields]
+    parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+    parameters += [
+        inspect.Parameter("as_group", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Group),
+        inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson),
+    ]
+    command.__name__ = operation.name
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    setattr(command, "__signature__", inspect.Signature(parameters))  # noqa: B010
+    return command
+
+
+def _parameter(field: FlatField, positional: dict[str, bool]) -> inspect.Parameter:
+    said = field.schema.get("description") or None
+    kind: Any = _TYPES.get(str(field.schema.get("type")), str)
+    if field.schema.get("type") in ("object", "array"):
+        said = f"{said or ''} As JSON.".strip()
+    if choices := field.schema.get("enum"):
+        said = f"{said or ''} One of {', '.join(choices)}.".strip()
+    if field.name in positional:
+        default = None if positional[field.name] else inspect.Parameter.empty
+        kind = kind if default is inspect.Parameter.empty else kind | None
+        annotation: Any = Annotated[kind, typer.Argument(help=said)]
+        return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    annotation = Annotated[kind | None, typer.Option(help=said)]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _read(field: FlatField, value: Any) -> Any:
+    if not isinstance(value, str) or field.schema.get("type") not in ("object", "array"):
+        return value
+    import orjson
+
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        fail(f'--{field.name.replace("_", "-")} must be JSON, such as \'{{"colour": "red"}}\'.', USAGE)
