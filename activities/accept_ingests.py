@@ -1,0 +1,100 @@
+"""Accept uploads for ingestion: who may put what where is decided here, and again with every slice."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio import activity
+
+from domain.answers import Answered
+from domain.calls import AdmittedCall, Facts, Outcome, Work
+from domain.errors import CohortError, invalid, not_found
+from domain.ingestion import IngestInput, IngestJob, JobOutput, Kind, Progress
+from storage import jobs
+from storage.ingest_rights import check_owner, level_for, levels_of
+from storage.jobs import NewJob
+from storage.sql import Database
+from storage.uploads import Uploads
+from workflows import ports
+
+_KINDS: dict[str, Kind] = {"products_ingest": "products", "documents_ingest": "documents"}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    admitted: AdmittedCall
+    kind: Kind
+    input: IngestInput
+    size: int
+
+
+class AcceptIngests:
+    """`products_ingest` and `documents_ingest`: a job each, which an `Ingest` workflow carries out."""
+
+    def __init__(self, database: Database, uploads: Uploads) -> None:
+        self._database = database
+        self._uploads = uploads
+
+    @activity.defn(name=ports.accept_ingests.name)
+    async def run(self, work: Work) -> Answered:
+        """A queued job for each call that may have one."""
+        asked: dict[str, _Asked] = {}
+        outcomes: dict[str, Outcome] = {}
+        accepted: list[IngestJob] = []
+        for admitted in work.admitted():
+            try:
+                asked[admitted.call.id] = await self._asked(admitted)
+            except CohortError as error:
+                outcomes[admitted.call.id] = _refused(admitted, error)
+        if asked:
+            async with self._database.write() as tx:
+                for id, one in asked.items():
+                    try:
+                        accepted.append(await _accept(tx, one))
+                        outcomes[id] = _queued(one)
+                    except CohortError as error:
+                        outcomes[id] = _refused(one.admitted, error)
+        return Answered(outcomes=tuple(outcomes[call.id] for call in work.calls), ingests=tuple(accepted))
+
+    async def _asked(self, admitted: AdmittedCall) -> _Asked:
+        try:
+            asked = IngestInput.model_validate(admitted.call.input)
+        except ValidationError as error:
+            fields = (".".join(str(part) for part in problem["loc"]) for problem in error.errors())
+            raise invalid(*((field, "is not what the operation takes") for field in fields)) from None
+        kind = _KINDS[admitted.call.operation]
+        check_owner(admitted.principal, kind, asked.group)
+        # Another user's upload is answered like one that does not exist.
+        if await self._uploads.owner(asked.upload_id) != admitted.principal.user_id:
+            raise not_found("upload")
+        return _Asked(admitted, kind, asked, await self._uploads.size(asked.upload_id))
+
+
+async def _accept(tx: AsyncConnection, one: _Asked) -> IngestJob:
+    principal, group = one.admitted.principal, one.input.group
+    own = (await levels_of(tx, [group]))[group]
+    level = level_for(principal, group, own, one.input.access_level)
+    await jobs.create(
+        tx,
+        NewJob(
+            id=one.admitted.call.id,
+            kind=f"{one.kind}_ingest",
+            user_id=principal.user_id,
+            billing_group=principal.billing_group,
+            total=one.size,
+        ),
+    )
+    return IngestJob(admitted=one.admitted, kind=one.kind, input=one.input.model_copy(update={"access_level": level}))
+
+
+def _queued(one: _Asked) -> Outcome:
+    job = JobOutput(job_id=one.admitted.call.id, status="queued", progress=Progress(done=0, total=one.size))
+    return Outcome(
+        call_id=one.admitted.call.id,
+        data=job.model_dump(mode="json", by_alias=True),
+        facts=Facts.of(one.admitted.principal),
+    )
+
+
+def _refused(admitted: AdmittedCall, error: CohortError) -> Outcome:
+    return Outcome(call_id=admitted.call.id, error=error.body(), facts=Facts.of(admitted.principal))

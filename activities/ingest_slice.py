@@ -1,0 +1,56 @@
+"""Take one slice of an upload in: SQL first, in one transaction, then the vector copy."""
+
+import asyncio
+
+from temporalio import activity
+
+from activities.heartbeats import beating
+from domain.ingestion import IngestSlice, IngestStep, Progress
+from storage import ingestion, jobs
+from storage.indexing import Indexer
+from storage.sql import Database
+from storage.upload_lines import LONGEST, read_slice
+from storage.uploads import Uploads
+from workflows import ports
+
+
+class IngestSlices:
+    """Repeatable: a slice that is run again, after a crash at any point, leaves and counts the same."""
+
+    def __init__(self, database: Database, uploads: Uploads, indexer: Indexer) -> None:
+        self._database = database
+        self._uploads = uploads
+        self._indexer = indexer
+
+    @activity.defn(name=ports.ingest_slice.name)
+    async def run(self, step: IngestSlice) -> IngestStep:
+        """Store, change or delete what the slice says; bad rows are counted and named, and stop nothing.
+
+        Raises:
+            CohortError: the uploader has lost his right to the group, or the upload is gone.
+        """
+        job, id = step.job, step.job.admitted.call.id
+        async with beating(f"{job.input.upload_id} from byte {step.offset}"):
+            lines = await read_slice(
+                self._uploads,
+                job.input.upload_id,
+                offset=step.offset,
+                line=step.line,
+                longest=LONGEST[job.kind],
+            )
+            parsing = await asyncio.to_thread(ingestion.parse, job.kind, lines.lines)
+            async with self._database.write() as tx:
+                taken = await ingestion.take(tx, job, parsing)
+                progress = Progress(done=lines.next_offset, total=lines.size)
+                await jobs.update(tx, id, status="running", progress=progress)
+            if job.kind == "products":
+                await self._indexer.products(job.input.group, taken.ids)
+            else:
+                await self._indexer.documents(job.input.group, taken.ids)
+        return IngestStep(
+            counts=taken.counts,
+            next_offset=lines.next_offset,
+            next_line=lines.next_line,
+            size=lines.size,
+            done=lines.done,
+        )
