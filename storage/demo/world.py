@@ -43,6 +43,13 @@ class Load:
     path: Path
     level: Level | None = None
 
+    def rows(self) -> int:
+        """How many products or documents it holds."""
+        if self.kind == "documents":
+            return len(list(self.path.glob("*.md")))
+        with self.path.open("rb") as file:
+            return sum(1 for _ in file)
+
 
 _WRITES = ("documents:write", "products:write")
 
