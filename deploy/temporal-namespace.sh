@@ -4,5 +4,5 @@ set -eu
 temporal operator namespace describe --namespace default >/dev/null 2>&1 ||
   temporal operator namespace create --namespace default --retention 24h
 temporal operator search-attribute create --namespace default \
-  --name CohortCall --type KeywordList --name CohortOperation --type KeywordList \
+  --name CohortCall --type KeywordList --name CohortOperation --type Keyword \
   --name CohortGroup --type Keyword --name CohortOutcome --type Keyword

@@ -11,7 +11,7 @@ from stack.programs import temporal
 SEARCH_ATTRIBUTES = {
     "CohortCall": "KeywordList",
     "CohortGroup": "Keyword",
-    "CohortOperation": "KeywordList",
+    "CohortOperation": "Keyword",
     "CohortOutcome": "Keyword",
 }
 
