@@ -1,14 +1,12 @@
 """Call one provider, once: retries and fallbacks are the workflow's."""
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator
 
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from temporalio import activity
 
+from activities.heartbeats import beating
 from activities.providers.litellm_provider import LiteLLMProvider, Reply
 from activities.providers.routes import RouteConfig, RouteStates, RouteTable
 from domain.calls import Usage
@@ -16,9 +14,6 @@ from domain.completions import CompletionTask, Message, ProviderAnswer
 from domain.errors import CohortError, ErrorCode
 from domain.prompt import frame
 from workflows import ports
-
-BEAT = 3.0
-"""Seconds between signs of life: they bring a cancellation here, and tell of a dead worker soon."""
 
 _tracer = trace.get_tracer("cohort.provider")
 _meter = metrics.get_meter("cohort.provider")
@@ -49,7 +44,7 @@ class Complete:
             )
         route = self._table[task.route.name]
         framed = frame(task.input, task.sources, route.context_tokens)
-        async with _alive(route):
+        async with beating(route.name):
             reply = await self._attempt(route, task, framed.messages)
         return ProviderAnswer(
             text=reply.text,
@@ -107,19 +102,3 @@ class Complete:
         _tokens.record(reply.completion_tokens, {**labels, "gen_ai.token.type": "output"})
         _cost.add(reply.cost, labels)
         return reply
-
-
-@contextlib.asynccontextmanager
-async def _alive(route: RouteConfig) -> AsyncGenerator[None]:
-    """Heartbeat while the provider thinks."""
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat(route.name)
-            await asyncio.sleep(BEAT)
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()

@@ -4,9 +4,7 @@ from pydantic import ValidationError
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 
 from domain.errors import ErrorBody, internal
-
-REFUSED = "CohortError"
-"""The type of an application error whose first detail is an `ErrorBody`: the worker makes it from a `CohortError`."""
+from workflows.ports import REFUSED
 
 
 def body_of(error: ActivityError) -> ErrorBody:

@@ -30,6 +30,9 @@ Gives = TypeVar("Gives", bound=BaseModel)
 TASK_QUEUE = "cohort"
 PROVIDER_QUEUE = "cohort-providers"
 
+REFUSED = "CohortError"
+"""The type of the application error that a `CohortError` of an activity becomes; its one detail is the `ErrorBody`."""
+
 
 @dataclass(frozen=True)
 class Port(Generic[Takes, Gives]):

@@ -75,13 +75,17 @@ class RouteTable:
         """The names of all routes."""
         return list(self._routes)
 
+    def open_to(self, principal: Principal) -> list[RouteConfig]:
+        """The routes that the caller's groups may use at all."""
+        return [route for route in self._routes.values() if route.open_to(principal)]
+
     def choose(self, model: str, principal: Principal, preferences: Preferences) -> Routes:
         """The routes to try for `model`, best first.
 
         Raises:
             CohortError: `invalid_argument` that names what the caller may use instead.
         """
-        usable = [r for r in self._routes.values() if r.open_to(principal) and _allowed(r, preferences)]
+        usable = [route for route in self.open_to(principal) if _allowed(route, preferences)]
         if model != AUTO:
             named = [route for route in usable if model in (route.name, route.model, route.label)]
             if not named:

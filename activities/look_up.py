@@ -1,0 +1,144 @@
+"""Answer completions from the cache; what it can't answer goes on as a `Completion` of its own."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from temporalio import activity
+
+from activities.bounded import bounded
+from activities.providers.routes import RouteTable
+from domain.answers import Answered
+from domain.calls import AdmittedCall, Facts, Outcome, Usage, Work
+from domain.completions import CompletionInput, CompletionJob
+from domain.errors import CohortError, invalid
+from storage import preferences, provenance
+from storage.answers import Answers
+from storage.cache import Cache, Entry, Families, key_of
+from storage.idempotency import IdempotencyKeys
+from storage.preferences import Preferences
+from storage.sql import Database
+from workflows import ports
+
+FAMILY = Families.LLM_RESPONSE
+PROMPT_FORMAT = 1
+"""Rises when the framing of prompts changes: older answers were given to other prompts."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A call with its place in the cache."""
+
+    admitted: AdmittedCall
+    input: CompletionInput
+    key: str
+
+    @property
+    def id(self) -> str:
+        return self.admitted.call.id
+
+
+class LookUp:
+    """One look into L1, one round trip to Redis and one snapshot of SQL for the whole batch."""
+
+    def __init__(
+        self, database: Database, cache: Cache, table: RouteTable, keys: IdempotencyKeys, answers: Answers
+    ) -> None:
+        self._database = database
+        self._cache = cache
+        self._table = table
+        self._keys = keys
+        self._answers = answers
+
+    @activity.defn(name=ports.look_up.name)
+    async def run(self, work: Work) -> Answered:
+        """Cached answers whose sources the caller may still see, as they are; all other calls deferred."""
+        calls = work.admitted()
+        async with self._database.read() as tx:
+            preferred = await preferences.read(tx, {call.principal.billing_group for call in calls})
+            asked, refused = self._places(calls, preferred)
+            found = await self._cache.get(FAMILY, [one.key for one in asked if one.input.cache == "use"])
+            hits = [(one, found[one.key]) for one in asked if one.input.cache == "use" and one.key in found]
+            readers = [(one.admitted.principal, entry.provenance) for one, entry in hits]
+            verdicts = await provenance.authorised(tx, readers) if readers else []
+        answers = dict(refused)
+        for (one, entry), may in zip(hits, verdicts, strict=True):
+            if may:
+                answers[one.id] = _answer(one, entry)
+            else:
+                await self._cache.drop(one.key)
+        jobs = [_job(one) for one in asked if one.id not in answers]
+        await self._point_to(jobs)
+        answers |= {_id(job): _deferred(job) for job in jobs}
+        outcomes = await bounded([answers[call.call.id] for call in calls], self._answers)
+        return Answered(outcomes=outcomes, completions=tuple(jobs))
+
+    def _places(
+        self, calls: list[AdmittedCall], preferred: dict[str, Preferences]
+    ) -> tuple[list[_Asked], dict[str, Outcome]]:
+        """The calls' places in the cache, and the outcomes of those that name what they may not use."""
+        asked: list[_Asked] = []
+        refused: dict[str, Outcome] = {}
+        for admitted in calls:
+            try:
+                asked.append(self._place(admitted, preferred[admitted.principal.billing_group]))
+            except CohortError as error:
+                call = admitted.call
+                refused[call.id] = Outcome(call_id=call.id, error=error.body(), facts=Facts.of(admitted.principal))
+        return asked, refused
+
+    def _place(self, admitted: AdmittedCall, preferred: Preferences) -> _Asked:
+        try:
+            asked = CompletionInput.model_validate(admitted.call.input)
+        except ValidationError as error:
+            fields = (".".join(str(part) for part in problem["loc"]) for problem in error.errors())
+            raise invalid(*((field, "is not what the operation takes") for field in fields)) from None
+        routes = self._table.choose(asked.model, admitted.principal, preferred)
+        key = key_of(
+            FAMILY,
+            admitted.principal,
+            {
+                "operation": admitted.call.operation,
+                "format": PROMPT_FORMAT,
+                "table": self._table.digest,
+                "routes": [route.name for route in routes.items],
+                "asked": asked.model_dump(mode="json", exclude={"cache", "prompt", "messages"}),
+                "conversation": [turn.model_dump(mode="json") for turn in asked.conversation()],
+            },
+        )
+        return _Asked(admitted=admitted, input=asked, key=key)
+
+    async def _point_to(self, jobs: list[CompletionJob]) -> None:
+        """Tell repeated requests where the first one goes on."""
+        keyed = [job for job in jobs if job.admitted.call.idempotency_key]
+        if keyed:
+            async with self._database.write() as tx:
+                await self._keys.go_on(tx, {_id(job): _workflow(job) for job in keyed})
+
+
+def _answer(one: _Asked, entry: Entry) -> Outcome:
+    """The cached answer as this call's own: it cost nothing and used no tokens."""
+    return Outcome(
+        call_id=one.id,
+        data={**entry.data, "id": f"completion-{one.id}"},
+        facts=Facts.of(one.admitted.principal),
+        usage=Usage(
+            provider=entry.usage.provider, model=entry.usage.model, cached=True, cache_age=round(entry.age(), 3)
+        ),
+        provenance=entry.provenance,
+    )
+
+
+def _job(one: _Asked) -> CompletionJob:
+    return CompletionJob(admitted=one.admitted, cache_key=None if one.input.cache == "off" else one.key)
+
+
+def _deferred(job: CompletionJob) -> Outcome:
+    return Outcome(call_id=_id(job), deferred=_workflow(job), facts=Facts.of(job.admitted.principal))
+
+
+def _id(job: CompletionJob) -> str:
+    return job.admitted.call.id
+
+
+def _workflow(job: CompletionJob) -> str:
+    return f"completion-{_id(job)}"
