@@ -4,16 +4,17 @@ from pathlib import Path
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
+from temporalio.common import SearchAttributeIndexedValueType
 from temporalio.service import RPCError
 
 from stack.programs import temporal
+from workflows import attributes
 
 SEARCH_ATTRIBUTES = {
-    "CohortCall": "KeywordList",
-    "CohortGroup": "Keyword",
-    "CohortOperation": "Keyword",
-    "CohortOutcome": "Keyword",
+    key.name: "KeywordList" if key.indexed_value_type is SearchAttributeIndexedValueType.KEYWORD_LIST else "Keyword"
+    for key in attributes.ALL
 }
+"""By name, the type as the dev server's command line spells it."""
 
 DYNAMIC_CONFIG = {
     # 20 polls a second are the default, which makes every hop cost 50 ms
