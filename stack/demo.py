@@ -33,7 +33,7 @@ async def bring(where: Resolved, screen: Screen) -> dict[str, str]:
         try:
             rows = await asyncio.to_thread(_load, where.url, keys[ADMIN], screen.progress("Loading the demo world"))
         except (CallFailed, DoorAway) as why:
-            screen.say(f"The demo world is not complete: {str(why).rstrip(".")}. The next start goes on with it.")
+            screen.say(f"The demo world is not complete: {str(why).rstrip('.')}. The next start goes on with it.")
             return keys
         write_state(folder, demo=LOADED)
         screen.say(f"The demo world is loaded ({rows} products and documents)")
