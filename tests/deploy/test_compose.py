@@ -1,4 +1,4 @@
-"""`docker-compose.yml` is a valid Compose file that starts what Cohort needs; images are pinned, secrets are not in it."""
+"""`docker-compose.yml` is valid and starts what Cohort needs; images are pinned, secrets stay out of it."""
 
 import json
 import re
