@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
+from activities.inputs import input_of
 from domain.answers import Answered
 from domain.calls import AdmittedCall, Facts, Outcome, Work
-from domain.errors import CohortError, invalid, not_found
+from domain.errors import CohortError, not_found
 from domain.ingestion import IngestInput, IngestJob, JobOutput, Kind, Progress
 from storage import jobs
 from storage.ingest_rights import check_owner, level_for, levels_of
@@ -57,11 +57,7 @@ class AcceptIngests:
         return Answered(outcomes=tuple(outcomes[call.id] for call in work.calls), ingests=tuple(accepted))
 
     async def _asked(self, admitted: AdmittedCall) -> _Asked:
-        try:
-            asked = IngestInput.model_validate(admitted.call.input)
-        except ValidationError as error:
-            fields = (".".join(str(part) for part in problem["loc"]) for problem in error.errors())
-            raise invalid(*((field, "is not what the operation takes") for field in fields)) from None
+        asked = input_of(admitted.call, IngestInput)
         kind = _KINDS[admitted.call.operation]
         check_owner(admitted.principal, kind, asked.group)
         # Another user's upload is answered like one that does not exist.

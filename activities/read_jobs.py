@@ -1,12 +1,12 @@
 """Tell callers where their long-running calls stand."""
 
-from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
+from activities.inputs import input_of
 from domain.answers import Answered
 from domain.calls import AdmittedCall, Facts, Outcome, Work
-from domain.errors import CohortError, invalid
+from domain.errors import CohortError
 from domain.ingestion import JobGetInput, JobOutput
 from storage import jobs
 from storage.sql import Database
@@ -36,8 +36,4 @@ async def _outcome(tx: AsyncConnection, admitted: AdmittedCall) -> Outcome:
 
 
 async def _job(tx: AsyncConnection, admitted: AdmittedCall) -> JobOutput:
-    try:
-        asked = JobGetInput.model_validate(admitted.call.input)
-    except ValidationError:
-        raise invalid(("id", "must be a job's id")) from None
-    return await jobs.get(tx, admitted.principal, asked.id)
+    return await jobs.get(tx, admitted.principal, input_of(admitted.call, JobGetInput).id)
