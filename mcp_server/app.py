@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from importlib import metadata
 
@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
+from temporalio.client import Interceptor
 
 from domain.errors import CohortError
 from mcp_server import codec, envelope, logs, mcp_gate, openapi, page, rest, upload_door
@@ -23,6 +24,7 @@ from mcp_server.engine import TemporalEngine, connect
 from mcp_server.http import Outermost, Reply, Resource, ids_of, on_fault, on_http, on_refusal
 from mcp_server.mcp_door import server
 from mcp_server.operations import OPERATIONS, Operation
+from stack import telemetry
 from stack.settings import BadSettings, Settings
 from storage.answers import Answers
 from storage.identity import Database, Identity, Secrets
@@ -41,7 +43,9 @@ def version() -> str:
         return "0.0.0+source"
 
 
-def create_app(settings: Settings, operations: dict[str, Operation] = OPERATIONS) -> Starlette:
+def create_app(
+    settings: Settings, operations: dict[str, Operation] = OPERATIONS, *, interceptors: Sequence[Interceptor] = ()
+) -> Starlette:
     """The app of one front-door process. Nothing is connected before the first call needs it.
 
     Raises:
@@ -52,7 +56,7 @@ def create_app(settings: Settings, operations: dict[str, Operation] = OPERATIONS
     payloads = secrets.key("payloads")
     database = Database.open(resolved.database_url)
     engine = TemporalEngine(
-        partial(connect, resolved.temporal_address, resolved.temporal_namespace, data_converter(payloads))
+        partial(connect, resolved.temporal_address, resolved.temporal_namespace, data_converter(payloads), interceptors)
     )
     dispatcher = Dispatcher(engine)
     door = Door(Identity(database, secrets.key("api-keys")), dispatcher, Answers(database, secrets.key("answers")))
@@ -109,8 +113,9 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; calls in flight get their answers first."""
     logs.configure(settings.log_level)
+    traces = telemetry.start("cohort-door", settings.otlp_endpoint, version=version())
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, interceptors=traces.interceptors),
         host=settings.host,
         port=settings.port,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
@@ -119,7 +124,10 @@ def serve(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    _Server(config).run()
+    try:
+        _Server(config).run()
+    finally:
+        traces.close()
 
 
 def main() -> None:

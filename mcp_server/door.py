@@ -10,7 +10,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from domain.base import Contract
 from domain.calls import Call, Caller, CallLabels, Outcome
 from domain.envelope import RequestMetadata
-from domain.errors import CohortError, ErrorCode
+from domain.errors import CohortError, internal
 from domain.policy import Principal
 from mcp_server import envelope
 from mcp_server.dispatch import Dispatcher
@@ -89,7 +89,7 @@ class Door:
                 raise CohortError.of(outcome.error)
             data = await self._answers.get(outcome.call_id) if outcome.stored else outcome.data
             if data is None:
-                raise _gone()
+                raise internal()  # an outcome says exactly one of four things
         except CohortError as error:
             return Answer(envelope.failure(asking.ids, error, outcome), error)
         return Answer(envelope.success(asking.ids, data, outcome))
@@ -117,13 +117,6 @@ def _call(operation: Operation, asking: Asking, caller: Caller, given: Contract)
         input=given.model_dump(mode="json"),
         idempotency_key=asking.idempotency_key if operation.effect else None,
         deadline=time.time() + operation.deadline,
-    )
-
-
-def _gone() -> CohortError:
-    return CohortError(
-        ErrorCode.PROVIDER_UNAVAILABLE,
-        "The call was answered, but the answer was too large to travel and is no longer kept. Ask again.",
     )
 
 

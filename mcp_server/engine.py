@@ -30,7 +30,18 @@ GRACE_SECONDS = 15
 
 _RANK = {"high": 1, "normal": 3, "low": 5}
 _PROPAGATOR = TraceContextTextMapPropagator()
-_AWAY = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.ABORTED)
+_AWAY = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.ABORTED,
+    RPCStatusCode.UNKNOWN,  # a connection that broke in the middle
+)
+_NOT_STARTED = "The workflow server is away. Nothing was started; try again in a moment."
+_MAYBE_STARTED = (
+    "The workflow server did not answer. The call may have been started; with an idempotency key a retry picks its "
+    "answer up instead of starting it again."
+)
 
 _log = logging.getLogger("cohort.engine")
 _tracer = trace.get_tracer("cohort.door")
@@ -127,23 +138,18 @@ class TemporalEngine:
         except WorkflowAlreadyStartedError:
             return  # a repeated request of ours reached the server twice: it is this very batch
         except TimeoutError as error:
-            raise _unavailable(
-                "The workflow server did not answer. The call may have been started; with an idempotency key a retry "
-                "picks its answer up instead of starting it again."
-            ) from error
+            raise _unavailable(_MAYBE_STARTED) from error
         except RPCError as error:
             if error.status not in _AWAY:
                 _log.error("could not start %s: %s", _id(batch), error)
                 raise internal() from error
-            raise _unavailable(
-                "The workflow server is away. Nothing was started; try again in a moment."
-                if error.status == RPCStatusCode.UNAVAILABLE
-                else "The workflow server did not answer. The call may have been started; try again in a moment."
-            ) from error
+            # Only a connection that was never made is sure not to have carried the request.
+            refused = error.status == RPCStatusCode.UNAVAILABLE and "connect" in error.message
+            raise _unavailable(_NOT_STARTED if refused else _MAYBE_STARTED) from error
         except (RuntimeError, TemporalError) as error:
             # A lazy client's first connection fails with a plain RuntimeError.
             _log.warning("could not reach the workflow server: %s", error)
-            raise _unavailable("The workflow server is away. Nothing was started; try again in a moment.") from error
+            raise _unavailable(_NOT_STARTED) from error
 
 
 def _id(batch: CallBatch) -> str:
