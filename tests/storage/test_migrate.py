@@ -8,7 +8,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, exc, text
 
-from storage import migrate
+from storage import audit, migrate
+from storage.audit import SYSTEM, Entry
 from storage.migrate import NewerDatabaseError, State
 from storage.sql import Database
 from storage.tables import METADATA
@@ -58,11 +59,7 @@ async def test_processes_may_upgrade_at_once(database_url: str) -> None:
 @pytest.mark.parametrize("change", ["UPDATE audit SET user_id = 'x'", "DELETE FROM audit"])
 async def test_audit_rows_stay_as_they_are(database: Database, change: str) -> None:
     async with database.write() as tx:
-        await tx.execute(
-            text(
-                "INSERT INTO audit (id, at, user_id, operation, decision, reason) VALUES ('a', 0, 'u', 'o', 'allowed', '')"
-            )
-        )
+        await audit.append(tx, [Entry(SYSTEM, "groups_create")])
     with pytest.raises(exc.DBAPIError, match="kept as they are"):
         async with database.write() as tx:
             await tx.execute(text(change))

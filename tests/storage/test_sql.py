@@ -26,10 +26,13 @@ async def test_a_reader_cannot_write(database: Database) -> None:
 
 
 async def test_a_failed_transaction_leaves_nothing_and_no_epoch_to_the_next(database: Database) -> None:
-    with pytest.raises(LookupError):
+    async def fail() -> None:
         async with database.write() as tx:
             await epochs.bump(tx, ["policy"])
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
     async with database.write() as tx:
         await epochs.bump(tx, ["public"])
     async with database.read() as tx:
