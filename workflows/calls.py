@@ -86,7 +86,8 @@ class Calls:
         try:
             await workflow.start_child_workflow(
                 name,
-                job,
+                # all arguments of `run`, also those with a default: the types of a shorter list are not looked at
+                args=[job] if isinstance(job, CompletionJob) else [job, None],
                 id=id,
                 parent_close_policy=ParentClosePolicy.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
