@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ActivityError, ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
@@ -45,7 +45,7 @@ class Calls:
         """Who may go on, read in one snapshot; the others end here."""
         try:
             admissions = await ports.admit.local(self._batch, summary="who may, and what was asked before")
-        except ActivityError as error:
+        except failures.FAILED as error:
             self._fail(self._batch.calls, failures.body_of(error))
             return Admissions()
         self._ended |= {id: Outcome(call_id=id, error=error) for id, error in admissions.refused.items()}
@@ -68,7 +68,7 @@ class Calls:
             answered = await ports.FAMILIES[self._batch.family].local(
                 work, seconds=20, summary=report.batch_summary(self._batch)
             )
-        except ActivityError as error:
+        except failures.FAILED as error:
             self._fail(calls, failures.body_of(error))
             return Answered(outcomes=())
         self._ended |= {outcome.call_id: outcome for outcome in answered.outcomes}
@@ -112,7 +112,7 @@ class Calls:
         try:
             if items:
                 await ports.settle.local(Settlements(items=items), attempts=5, summary="audit and ledger")
-        except ActivityError:
+        except failures.FAILED:
             self._fail([item.call for item in items], internal().body())
 
     def _fail(self, calls: "list[Call] | tuple[Call, ...]", error: ErrorBody) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from domain.calls import Facts, Outcome, Settlement, Settlements
@@ -52,7 +52,7 @@ class Completion:
             outcome = await self._settle(answer)
         except CohortError as error:
             outcome = await self._settle_failure(error)
-        except ActivityError as error:
+        except failures.FAILED as error:
             outcome = await self._settle_failure(CohortError.of(failures.body_of(error)))
         self._report.ended(outcome)
         self._show()
@@ -78,7 +78,7 @@ class Completion:
         for route in routes.items:
             try:
                 answer = await self._call_provider(route, sources)
-            except ActivityError as error:
+            except failures.FAILED as error:
                 failed = self._why(error)
                 if failed.code is not ErrorCode.PROVIDER_UNAVAILABLE:
                     raise failed from error
@@ -112,7 +112,7 @@ class Completion:
             summary=f"{route.name}: {route.model}"[:100],
         )
 
-    def _why(self, error: ActivityError) -> CohortError:
+    def _why(self, error: FailureError) -> CohortError:
         if workflow.now().timestamp() >= self._call.deadline:
             return _too_late()
         if failures.cut_off(error):
@@ -154,7 +154,7 @@ class Completion:
         settlement = Settlement(call=self._call, outcome=outcome, principal=self._job.admitted.principal)
         try:
             await ports.settle.local(Settlements(items=(settlement,)), attempts=5, summary="audit")
-        except ActivityError:
+        except failures.FAILED:
             workflow.logger.error("call %s failed and its audit entry could not be written", self._call.id)
         return outcome
 

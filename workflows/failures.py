@@ -1,15 +1,18 @@
 """How a failed activity becomes an answer that a caller may see."""
 
 from pydantic import ValidationError
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutError
 
 from domain.errors import ErrorBody, internal
 from workflows.ports import REFUSED
 
+FAILED = (ActivityError, ApplicationError, TimeoutError)
+"""What a failed activity raises in a workflow: a regular one its wrapped failure, a local one the bare failure."""
 
-def body_of(error: ActivityError) -> ErrorBody:
+
+def body_of(error: FailureError) -> ErrorBody:
     """The error that the activity meant for the caller, or `internal` where it meant none."""
-    cause = error.cause
+    cause = _cause(error)
     if isinstance(cause, ApplicationError) and cause.type == REFUSED and cause.details:
         try:
             return ErrorBody.model_validate(cause.details[0])
@@ -18,6 +21,10 @@ def body_of(error: ActivityError) -> ErrorBody:
     return internal().body()
 
 
-def cut_off(error: ActivityError) -> bool:
+def cut_off(error: FailureError) -> bool:
     """Whether the activity ended at one of its time limits rather than by itself."""
-    return isinstance(error.cause, TimeoutError)
+    return isinstance(_cause(error), TimeoutError)
+
+
+def _cause(error: FailureError) -> BaseException | None:
+    return error.cause if isinstance(error, ActivityError) else error

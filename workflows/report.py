@@ -22,7 +22,8 @@ def child_summary(kind: str, call: Call, group: str) -> str:
 def batch_details(batch: CallBatch, ended: Mapping[str, Outcome]) -> str:
     """Whose calls, and how each ended."""
     rows = [
-        f"| `{call.id}` | {cell(call.caller.user_id)} | {cell(_as(call))} | {call.operation} | {ending(ended.get(call.id))} |"
+        f"| `{call.id}` | {cell(call.caller.user_id)} | {cell(_as(call))} | {call.operation} "
+        f"| {ending(ended.get(call.id))} |"
         for call in batch.calls
     ]
     return "\n".join(
