@@ -1,14 +1,15 @@
 """One ranking out of two: weighted reciprocal rank fusion.
 
 Ranks are fused, not scores: BM25 and cosine have no common scale. A row that one search did not find gets nothing from
-it. The weights were measured on the demo world (`bench/`): with equal weights the small embedding model drags exact
-words down, so words weigh more.
+it. The weights were measured with 78 questions about the demo world: mean reciprocal rank of products 0.75 by words,
+0.78 by meaning, 0.80 together; of passages 0.83, 0.92, 0.91. With equal weights both are lower (0.78, 0.88), since the
+search by meaning ranks every row, and its many far neighbours add up.
 """
 
 from collections.abc import Iterable, Sequence
 
 K = 60
-WORDS = 1.5
+WORDS = 3.0
 MEANING = 1.0
 
 

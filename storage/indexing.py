@@ -50,7 +50,8 @@ class Indexer:
                         id=row.id,
                         version=row.version,
                         access=access[owner, row.id][1],
-                        text=text,
+                        # Searched by its words only: a stock number means nothing to the embedding model.
+                        text=f"{text} {row.sku}" if row.sku else text,
                         vector=vector,
                         price=row.price,
                         tokens=tokens_of(row.category, row.attributes),
