@@ -40,6 +40,11 @@ class Search:
         return self.input.query.strip()
 
     @property
+    def filters_key(self) -> str:
+        """Equal for equal filters."""
+        return self.input.filters.model_dump_json()
+
+    @property
     def frozen(self) -> str | None:
         """The id of the order that the first page kept."""
         return self.place.get("frozen")

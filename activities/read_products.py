@@ -16,7 +16,7 @@ from domain.base import Contract
 from domain.calls import AdmittedCall, Facts, Outcome, Provenance, Work
 from domain.envelope import Pagination
 from domain.errors import CohortError
-from domain.policy import visibility
+from domain.policy import Condition, visibility
 from domain.products import ProductGetInput, ProductOutput
 from storage import products
 from storage.answers import Answers
@@ -25,6 +25,7 @@ from storage.frozen import FrozenOrders
 from storage.indexing import filter_tokens
 from storage.objects import Ref
 from storage.pages import Pages
+from storage.products import Matching
 from storage.redis_link import RedisLink
 from storage.sql import Database
 from storage.vectors import Vectors
@@ -81,23 +82,32 @@ class ReadProducts:
             except CohortError as error:
                 outcomes[name] = _refused(admitted, error)
         orders = await self._orders(searches)
+        counted: dict[tuple[Condition, str], Matching] = {}
         async with self._database.read() as tx:
             for name, admitted in calls.items():
                 if name in outcomes:
                     continue
                 try:
                     if name in searches:
-                        outcomes[name] = await self._answer(tx, searches[name], orders.get(name))
+                        outcomes[name] = await self._answer(tx, searches[name], orders.get(name), counted)
                     else:
                         outcomes[name] = await _get(tx, admitted)
                 except CohortError as error:
                     outcomes[name] = _refused(admitted, error)
         return outcomes
 
-    async def _answer(self, tx: AsyncConnection, search: Search, order: _Order | None) -> Outcome:
+    async def _answer(
+        self,
+        tx: AsyncConnection,
+        search: Search,
+        order: _Order | None,
+        counted: dict[tuple[Condition, str], Matching],
+    ) -> Outcome:
         page = await listed(tx, search) if order is None else await self._ranked(tx, search, order)
-        matching = await products.matching(tx, search.principal, search.input.filters)
-        output, pagination = page.answer(search, matching, self._pages)
+        counts = (visibility(search.principal), search.filters_key)
+        if counts not in counted:
+            counted[counts] = await products.matching(tx, search.principal, search.input.filters)
+        output, pagination = page.answer(search, counted[counts], self._pages)
         return _found(search.admitted, output, page.items, pagination)
 
     async def _ranked(self, tx: AsyncConnection, search: Search, order: _Order) -> Page:
@@ -119,8 +129,10 @@ class ReadProducts:
         }
         due = {name: search for name, search in asked.items() if name not in orders}
         vectors = await self._embedder.embed_queries([search.text for search in due.values()])
-        found = await asyncio.gather(*map(self._search, due.values(), vectors))
-        return orders | {name: _Order(refs, None) for name, refs in zip(due, found, strict=True)}
+        asks = {_ask(search): (search, vector) for search, vector in zip(due.values(), vectors, strict=True)}
+        hits = await asyncio.gather(*(self._search(search, vector) for search, vector in asks.values()))
+        found = dict(zip(asks, hits, strict=True))
+        return orders | {name: _Order(found[_ask(search)], None) for name, search in due.items()}
 
     async def _search(self, search: Search, vector: Vector) -> list[Ref]:
         filters = search.input.filters
@@ -128,6 +140,11 @@ class ReadProducts:
             visibility(search.principal), filters, filter_tokens(filters), search.text, vector
         )
         return [(hit.ref.owner_group, hit.ref.id) for hit in hits]
+
+
+def _ask(search: Search) -> tuple[Condition, str, str]:
+    """Equal for searches that have the same candidates."""
+    return visibility(search.principal), search.filters_key, search.text
 
 
 async def _get(tx: AsyncConnection, admitted: AdmittedCall) -> Outcome:
