@@ -30,6 +30,7 @@ from activities.admit import Admit
 from activities.choose_routes import ChooseRoutes
 from activities.complete import Complete
 from activities.end_ingest import EndIngest
+from activities.find_products import FindProducts
 from activities.ingest_slice import IngestSlices
 from activities.look_up import LookUp
 from activities.providers.litellm_provider import LiteLLMProvider
@@ -37,7 +38,9 @@ from activities.providers.routes import RouteConfig, RouteStates, RouteTable
 from activities.read_groups import ReadGroups
 from activities.read_health import ReadHealth
 from activities.read_jobs import ReadJobs
+from activities.read_products import ReadProducts
 from activities.refusals import Refusals
+from activities.retrieve_documents import RetrieveDocuments
 from activities.settle import Settle
 from activities.settle_completion import SettleCompletion
 from stack import telemetry
@@ -47,6 +50,7 @@ from storage.cache import Cache
 from storage.embeddings import Embedder, MiniLm
 from storage.idempotency import IdempotencyKeys
 from storage.indexing import Indexer
+from storage.pages import Pages
 from storage.redis_link import RedisLink
 from storage.secrets import Secrets
 from storage.sql import Database
@@ -139,14 +143,29 @@ def activities_of(parts: Parts) -> list[Callable[..., Any]]:
     return [
         Admit(parts.database, keys, answers).run,
         LookUp(parts.database, parts.cache, parts.routes, keys, answers).run,
+        ReadProducts(
+            parts.database, parts.vectors, parts.embedder, Pages(parts.secrets.key("pages")), parts.redis, answers
+        ).run,
         ReadGroups(parts.database).run,
         ReadHealth(
             parts.database, parts.redis, lambda: _vectors_answer(parts.vectors), parts.routes, parts.states, version()
         ).run,
         ReadJobs(parts.database).run,
+        ReadProducts(
+            parts.database,
+            parts.vectors,
+            parts.embedder,
+            Pages(parts.secrets.key("pages")),
+            parts.redis,
+            answers,
+        ).run,
         AcceptIngests(parts.database, parts.uploads).run,
         IngestSlices(parts.database, parts.uploads, Indexer(parts.database, parts.vectors, parts.embedder)).run,
         EndIngest(parts.database, parts.uploads, parts.vectors).run,
+        RetrieveDocuments(parts.database, parts.vectors, parts.embedder).run,
+        FindProducts(parts.database, parts.vectors, parts.embedder).run,
+        RetrieveDocuments(parts.database, parts.vectors, parts.embedder).run,
+        FindProducts(parts.database, parts.vectors, parts.embedder).run,
         ChooseRoutes(parts.database, parts.routes).run,
         Settle(parts.database, keys).run,
         SettleCompletion(parts.database, keys, parts.cache).run,
