@@ -71,7 +71,7 @@ def create_app(
             await dispatcher.close(STOP_SECONDS)
         await database.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *rest.routes(operations, door),
             upload_door.route(door, Uploads(resolved.uploads_url)),
@@ -88,6 +88,8 @@ def create_app(
         exception_handlers={CohortError: on_refusal, HTTPException: on_http, Exception: on_fault},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # an address is right or it is not there
+    return app
 
 
 async def _alive(request: Request) -> Response:

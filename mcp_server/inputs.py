@@ -1,5 +1,6 @@
 """From what a door was given to the input model of an operation: REST bodies, query strings, tool arguments."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, cast
@@ -32,7 +33,10 @@ def from_body(operation: Operation, value: Any) -> tuple[Contract, RequestMetada
         raise unknown(strangers, ["data", "metadata"])
     if not isinstance(body.get("data"), dict):
         raise invalid(("data", "is required" if "data" not in body else "must be an object"))
-    metadata = validate(RequestMetadata, _absent_if_null(body.get("metadata")), BODY, prefix="metadata.")
+    said = {} if body.get("metadata") is None else body["metadata"]
+    if not isinstance(said, dict):
+        raise invalid(("metadata", "must be an object"))
+    metadata = validate(RequestMetadata, said, BODY, prefix="metadata.")
     return validate(operation.input, body["data"], BODY), metadata
 
 
@@ -72,8 +76,8 @@ def _typed(field: FlatField, text: str) -> Any:
     match field.schema.get("type"):
         case "integer" if _WHOLE.fullmatch(text):
             return int(text)
-        case "number" if _NUMBER.fullmatch(text):
-            return float(text)
+        case "number" if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+            return number
         case "boolean" if text in ("true", "false"):
             return text == "true"
         case "object" | "array":
@@ -83,7 +87,3 @@ def _typed(field: FlatField, text: str) -> Any:
                 raise invalid((field.wire_name, 'must be a JSON object, such as {"colour": "red"}')) from None
         case _:
             return text
-
-
-def _absent_if_null(value: Any) -> Any:
-    return {} if value is None else value

@@ -50,10 +50,11 @@ _PREFIX = "cohort/"
 def server(operations: dict[str, Operation], door: Door, version: str) -> Server[Any]:
     """The MCP server of one front door."""
     offered = {operation.name: operation for operation in tools(operations)}
+    listed = {name: tool_of(operation) for name, operation in offered.items()}
 
     async def list_tools(context: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         principal = await _principal(door, _asking(context, {}))
-        return ListToolsResult(tools=[tool_of(each) for each in offered.values() if _may(principal, each)])
+        return ListToolsResult(tools=[listed[name] for name, each in offered.items() if _may(principal, each)])
 
     async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
         operation = offered.get(params.name)

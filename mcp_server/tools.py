@@ -1,6 +1,5 @@
 """MCP tools from the table of operations: names, flat arguments, small output schemas, all four annotations."""
 
-from functools import cache
 from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
@@ -14,7 +13,6 @@ GROUP_CONTEXT = "group_context"
 IDEMPOTENCY_KEY = "idempotency_key"
 
 
-@cache
 def tool_of(operation: Operation) -> Tool:
     """The tool that an operation is offered as."""
     hints = operation.hints
