@@ -39,7 +39,12 @@ app = typer.Typer(
 ingest_app = typer.Typer(help="Take your own files in.", no_args_is_help=True)
 
 
-@app.command()
+UP_EXITS = """Exit codes: 0 stopped by Ctrl-C or SIGTERM; 1 a process did not become ready, and everything was stopped
+again; 2 something stood in the way (a setting, a port, a missing program, the state folder), and nothing was started.
+"""
+
+
+@app.command(epilog=UP_EXITS)
 def up() -> None:
     """Run the whole stack until Ctrl-C: Temporal, Redis, local model, worker, front door."""
     from stack.up import run

@@ -24,22 +24,32 @@ async def bring(where: Resolved, screen: Screen) -> dict[str, str]:
     What is ingested goes through the front door, as a user's own files do. An ingestion that was interrupted is
     repeated: rows that are there already count as unchanged. If it fails, that is said and the stack stays up.
     """
-    folder = where.folder
-    keys = _known(where)
-    if read_state(folder).get("demo") != LOADED:
+    folder, keys = where.folder, _known(where)
+    # the state folder may have been given another database since
+    loaded = read_state(folder).get("demo") == LOADED and await _is_there(where)
+    if not loaded or not keys:
         keys = await _people(where, keys)
-        _tell(where, keys)
-        write_state(folder, demo=LOADING)
-        try:
-            rows = await asyncio.to_thread(_load, where.url, keys[ADMIN], screen.progress("Loading the demo world"))
-        except (CallFailed, DoorAway) as why:
-            screen.say(f"The demo world is not complete: {str(why).rstrip('.')}. The next start goes on with it.")
-            return keys
+    _tell(where, keys)
+    if loaded:
+        return keys
+    write_state(folder, demo=LOADING)
+    try:
+        rows = await asyncio.to_thread(_load, where.url, keys[ADMIN], screen.progress("Loading the demo world"))
+    except (CallFailed, DoorAway) as why:
+        screen.say(f"The demo world is not complete: {str(why).rstrip('.')}. The next start goes on with it.")
+    else:
         write_state(folder, demo=LOADED)
         screen.say(f"The demo world is loaded ({rows} products and documents)")
-    if keys:
-        _tell(where, keys)
     return keys
+
+
+async def _is_there(where: Resolved) -> bool:
+    database = Database.open(where.database_url, pool=1)
+    try:
+        async with database.read() as tx:
+            return await world.is_there(tx)
+    finally:
+        await database.close()
 
 
 async def _people(where: Resolved, known: dict[str, str]) -> dict[str, str]:

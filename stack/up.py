@@ -15,14 +15,11 @@ from stack.supervisor import DidNotStart, Supervisor
 from storage import migrate
 
 STOPPED, FAILED, REFUSED = 0, 1, 2
-EXIT_CODES = """\
-0: stopped by Ctrl-C or SIGTERM;
-1: a process did not become ready, and everything was stopped again;
-2: something stood in the way (a setting, a port, a missing program, the state folder), and nothing was started."""
+"""Exit codes; `cohort up --help` explains them."""
 
 
 def run() -> int:
-    """Run the stack until it is stopped; gives the exit code (`EXIT_CODES`)."""
+    """Run the stack until it is stopped; gives the exit code."""
     screen = Screen()
     os.umask(0o077)  # everything below the state folder is its owner's alone
     try:

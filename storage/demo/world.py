@@ -106,6 +106,11 @@ async def build(tx: AsyncConnection, *, pepper: bytes, known: Mapping[str, str])
     return tokens
 
 
+async def is_there(tx: AsyncConnection) -> bool:
+    """Whether the users of the demo world exist."""
+    return set(DEMO_USERS) <= await _ids(tx, USERS)
+
+
 def loads() -> Iterator[Load]:
     """What is ingested: a products file for each group, and a documents folder for each group and level."""
     for path in sorted((FOLDER / "products").glob("*.jsonl")):
