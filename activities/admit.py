@@ -98,7 +98,8 @@ class Admit:
             if not allowed:
                 raise CohortError(
                     ErrorCode.CONFLICT,
-                    "The stored answer rests on sources that you may no longer see, or that have changed; use a new idempotency key.",
+                    "The stored answer rests on sources that have changed or that you may no longer see; use a new "
+                    "idempotency key.",
                 )
             if claim.outcome.stored:
                 await self._answers.put(one.call.id, await self._answers.get(claim.call_id))

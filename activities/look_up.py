@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from pydantic import ValidationError
 from temporalio import activity
 
 from activities.bounded import bounded
+from activities.inputs import input_of
 from activities.providers.routes import RouteTable
 from domain.answers import Answered
 from domain.calls import AdmittedCall, Facts, Outcome, Usage, Work
 from domain.completions import CompletionInput, CompletionJob
-from domain.errors import CohortError, invalid
+from domain.errors import CohortError
 from storage import preferences, provenance
 from storage.answers import Answers
 from storage.cache import Cache, Entry, Families, key_of
@@ -87,11 +87,7 @@ class LookUp:
         return asked, refused
 
     def _place(self, admitted: AdmittedCall, preferred: Preferences) -> _Asked:
-        try:
-            asked = CompletionInput.model_validate(admitted.call.input)
-        except ValidationError as error:
-            fields = (".".join(str(part) for part in problem["loc"]) for problem in error.errors())
-            raise invalid(*((field, "is not what the operation takes") for field in fields)) from None
+        asked = input_of(admitted.call, CompletionInput)
         routes = self._table.choose(asked.model, admitted.principal, preferred)
         key = key_of(
             FAMILY,

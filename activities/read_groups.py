@@ -1,13 +1,13 @@
 """Tell callers of their groups, and what each lets them do."""
 
-from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
+from activities.inputs import input_of
 from domain.answers import Answered
 from domain.base import Contract
 from domain.calls import AdmittedCall, Facts, Outcome, Work
-from domain.errors import CohortError, invalid
+from domain.errors import CohortError
 from domain.groups import GroupPermissionsInput, GroupsListOutput
 from storage import groups
 from storage.sql import Database
@@ -39,8 +39,5 @@ async def _answer(tx: AsyncConnection, admitted: AdmittedCall) -> Contract:
     principal = admitted.principal
     if admitted.call.operation == "groups_list":
         return GroupsListOutput(user_id=principal.user_id, groups=await groups.summaries(tx, principal))
-    try:
-        asked = GroupPermissionsInput.model_validate(admitted.call.input)
-    except ValidationError:
-        raise invalid(("id", "must be a group's id")) from None
+    asked = input_of(admitted.call, GroupPermissionsInput)
     return await groups.permissions(tx, principal, asked.id)

@@ -143,9 +143,6 @@ def activities_of(parts: Parts) -> list[Callable[..., Any]]:
     return [
         Admit(parts.database, keys, answers).run,
         LookUp(parts.database, parts.cache, parts.routes, keys, answers).run,
-        ReadProducts(
-            parts.database, parts.vectors, parts.embedder, Pages(parts.secrets.key("pages")), parts.redis, answers
-        ).run,
         ReadGroups(parts.database).run,
         ReadHealth(
             parts.database, parts.redis, lambda: _vectors_answer(parts.vectors), parts.routes, parts.states, version()
@@ -162,8 +159,6 @@ def activities_of(parts: Parts) -> list[Callable[..., Any]]:
         AcceptIngests(parts.database, parts.uploads).run,
         IngestSlices(parts.database, parts.uploads, Indexer(parts.database, parts.vectors, parts.embedder)).run,
         EndIngest(parts.database, parts.uploads, parts.vectors).run,
-        RetrieveDocuments(parts.database, parts.vectors, parts.embedder).run,
-        FindProducts(parts.database, parts.vectors, parts.embedder).run,
         RetrieveDocuments(parts.database, parts.vectors, parts.embedder).run,
         FindProducts(parts.database, parts.vectors, parts.embedder).run,
         ChooseRoutes(parts.database, parts.routes).run,

@@ -9,6 +9,12 @@ import pytest_asyncio
 from tests.support.provider import Provider, provider_server
 from tests.support.world import World, route, world
 
+MANNERS = [
+    *("good", "nousage", "hang", "slow-0.2", "slow-0.5", "slow-30", "flaky-1", "flaky-2", "disconnect"),
+    *("junk", "html", "list", "nochoices", "nullmessage", "wrongtypes", "empty", "errorbody"),
+    *(f"status-{status}" for status in (400, 401, 403, 404, 413, 429, 500, 503)),
+]
+
 
 @pytest.fixture
 def provider() -> Generator[Provider]:
@@ -20,7 +26,6 @@ def provider() -> Generator[Provider]:
 @pytest_asyncio.fixture
 async def acme(tmp_path: Path, temporal: str, redis_url: str, provider: Provider) -> AsyncGenerator[World]:
     """A world with one route that answers, and routes of every bad manner that are used by name."""
-    manners = ["good", "hang", "status-401", "status-400", "junk", "empty", "slow-0.2"]
-    routes = [route(provider, name, timeout=1 if name == "hang" else 20) for name in manners]
+    routes = [route(provider, name, timeout=0.5 if name == "hang" else 20) for name in MANNERS]
     async with world(tmp_path, temporal=temporal, redis_url=redis_url, routes=routes) as small:
         yield small
