@@ -46,7 +46,7 @@ class MiniLm:
 
     dimensions = 384
 
-    def __init__(self, model: Path, tokenizer: Path, *, remembered: int = 2_048) -> None:
+    def __init__(self, model: Path, tokenizer: Path, *, remembered: int) -> None:
         # Imported here, so that the front door can import what only names this module.
         import onnxruntime
         from tokenizers import Tokenizer
@@ -62,8 +62,8 @@ class MiniLm:
         self._bound = remembered
 
     @classmethod
-    def load(cls) -> Self:
-        """The model from its package; takes about a second.
+    def load(cls, *, remembered: int = 2_048) -> Self:
+        """The model from its package; takes about a second. It remembers so many queries.
 
         Raises:
             FileNotFoundError: where the package is not installed.
@@ -72,7 +72,12 @@ class MiniLm:
         places = spec.submodule_search_locations if spec else None
         if not places:
             raise FileNotFoundError(f"The package {MODEL_PACKAGE!r} with the embedding model is missing: install it.")
-        return cls(Path(places[0]) / "model.onnx", TOKENIZER)
+        return cls(Path(places[0]) / "model.onnx", TOKENIZER, remembered=remembered)
+
+    @property
+    def remembered(self) -> list[str]:
+        """The queries that are remembered, the latest last."""
+        return list(self._remembered)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """One vector a text, in a thread."""

@@ -29,6 +29,7 @@ EXACT_ROWS = 20_000
 INDEX_FROM = 100_000
 KEEP_VERSIONS = timedelta(minutes=10)
 _MIB = 1 << 20
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -229,12 +230,19 @@ class Vectors:
         await merge.when_not_matched_insert_all().execute(pa.Table.from_pylist(rows, schema=await table.schema()))
 
     async def _ensure_indexes(self, kind: Kind) -> None:
-        table = self._tables[kind]
-        present = {column for index in await table.list_indices() for column in index.columns}
-        self._has_vector_index[kind] = "vector" in present
-        for column, config in indexes_of(kind).items():
-            if column not in present:
-                await table.create_index(column, config=config)
+        """Create what is missing; of two processes that start at once, one is told to look again."""
+        table, wanted = self._tables[kind], indexes_of(kind)
+        for attempt in range(_ATTEMPTS):
+            present = {column for index in await table.list_indices() for column in index.columns}
+            self._has_vector_index[kind] = "vector" in present
+            try:
+                for column in wanted.keys() - present:
+                    await table.create_index(column, config=wanted[column], replace=False)
+                return
+            except RuntimeError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(0.05 * (attempt + 1))
 
 
 def _with_scores(found: Any, column: str, sign: float) -> list[dict[str, Any]]:
