@@ -39,7 +39,7 @@ class Report:
 
 
 def choose_group(door: FrontDoor, group: str | None) -> tuple[str, bool]:
-    """The group to own what is taken in, and whether the caller has to act as it because he is no direct member.
+    """The group to own what is taken in, and whether the caller acts as it: an administrator who is no direct member.
 
     Raises:
         NothingToIngest: no group was given and the caller is in several.
@@ -50,7 +50,8 @@ def choose_group(door: FrontDoor, group: str | None) -> tuple[str, bool]:
         if len(direct) != 1:
             raise NothingToIngest(f"Say with --group which of your groups is to own it: {', '.join(direct)}.")
         return direct[0], False
-    return group, group not in direct
+    administers = any(each["adminLevel"] >= 2 for each in listed if each["direct"])
+    return group, administers and group not in direct
 
 
 def ingest(door: FrontDoor, kind: Kind, path: Path, group: str, level: str | None, tell: Tell) -> Report:

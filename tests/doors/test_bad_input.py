@@ -10,9 +10,7 @@ from mcp.shared.exceptions import MCPError
 from tests.doors.conftest import URL, House
 
 COMPLETIONS = "/api/v1/completions"
-DEEP: Any = "x"
-for _ in range(40):
-    DEEP = {"a": DEEP}
+DEEP: Any = json.loads('{"a":' * 40 + "1" + "}" * 40)
 
 
 def fields(body: dict[str, Any]) -> list[str]:
