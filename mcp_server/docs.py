@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from domain.errors import ERRORS
+from mcp_server import upload_door
 from mcp_server.app import version
+from mcp_server.identity import IDEMPOTENCY
 from mcp_server.openapi import document
 from mcp_server.operations import OPERATIONS, Operation
 from mcp_server.tools import GROUP_CONTEXT, IDEMPOTENCY_KEY, tool_of
@@ -29,10 +31,8 @@ def tools_table() -> str:
         needs = f"`{each.permission}`" if each.permission else "member"
         rows.append(f"| {tool} | `{each.method} {each.path}` | {command} | {needs} | {each.summary} |")
     rows.append("| - | `GET /api/v1/health` | `cohort health` | no key | That this front door answers. |")
-    uploads = "`products:write` or `documents:write`"
-    rows.append(
-        f"| - | `POST /api/v1/admin/uploads` | - | {uploads} | Send a file for an ingestion, 256 MiB at most. |"
-    )
+    needs = "`products:write` or `documents:write`"
+    rows.append(f"| - | `POST {upload_door.PATH}` | - | {needs} | Send a file for an ingestion, 256 MiB at most. |")
     return "\n".join(rows)
 
 
@@ -53,9 +53,11 @@ def reference() -> str:
     parts = [
         "# Reference",
         "Made from the code by `python -m mcp_server.docs`; edit `mcp_server/operations.py` and `domain/` instead.",
-        "Over REST fields are camelCase, in `data` of a body or in the query string (`attributes` there is a JSON "
-        "object). MCP tools take them flat and in snake_case, and every tool also takes "
-        f"`{GROUP_CONTEXT}`. Answers are the same envelope at both doors.",
+        (
+            "Over REST fields are camelCase, in `data` of a body or in the query string (`attributes` there is a JSON "
+            "object). MCP tools take them flat and in snake_case, and every tool also takes "
+            f"`{GROUP_CONTEXT}`. Answers are the same envelope at both doors."
+        ),
         *(_operation(made, each) for each in OPERATIONS.values()),
         "## Errors",
         _errors(),
@@ -88,10 +90,11 @@ def _arguments(operation: Operation) -> str:
         kind += ", required" if name in schema.get("required", ()) else ""
         told = each.get("description", "")
         rows.append(f"| `{name}` | {_cell(', '.join([kind, *bounds]))} | {_cell(told)} |")
-    honoured = f" `{IDEMPOTENCY_KEY}` is the header `Idempotency-Key` over REST." if operation.effect else ""
-    return (
-        "\n".join(rows) + (f"\n\n{honoured.strip()}" if honoured else "") if len(rows) > 2 else "It takes no arguments."
-    )
+    if len(rows) == 2:
+        return "It takes no arguments of its own."
+    if operation.effect:
+        rows += ["", f"`{IDEMPOTENCY_KEY}` is the header `{IDEMPOTENCY}` over REST."]
+    return "\n".join(rows)
 
 
 def _errors() -> str:

@@ -73,6 +73,8 @@ def plain_schema(schema: Json, definitions: Json) -> Json:
     for key, value in schema.items():
         if key in ("title", "$defs") or (key == "default" and value is None):
             continue
+        if key == "default" and isinstance(value, dict):
+            value = {name: each for name, each in cast(Json, value).items() if each is not None}
         if key == "properties":
             properties = cast(dict[str, Json], value)
             # A trailing underscore only keeps a Python name clear of a method's; the wire knows nothing of it.

@@ -127,7 +127,7 @@ OPERATIONS = table(
         path="/api/v1/products/{id}",
         hints=READS,
         command="products get ID",
-        example={"id": "tent-aurora-2"},
+        example={"id": "tarn-3-backpacking-tent"},
     ),
     Operation(
         name="groups_list",
