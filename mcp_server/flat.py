@@ -74,8 +74,8 @@ def plain_schema(schema: Json, definitions: Json) -> Json:
         if key in ("title", "$defs") or (key == "default" and value is None):
             continue
         if key == "default" and isinstance(value, dict):
-            value = {name: each for name, each in cast(Json, value).items() if each is not None}
-        if key == "properties":
+            plain[key] = {name: each for name, each in cast(Json, value).items() if each is not None}
+        elif key == "properties":
             properties = cast(dict[str, Json], value)
             # A trailing underscore only keeps a Python name clear of a method's; the wire knows nothing of it.
             plain[key] = {name.rstrip("_"): plain_schema(each, definitions) for name, each in properties.items()}
