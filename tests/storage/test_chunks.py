@@ -35,7 +35,7 @@ def test_blocks_stay_whole() -> None:
     code = "```\n" + "do it\n\n" * 20 + "```"
     items = "- one\n- two\n\n  still two\n- three"
     for block in (table.strip(), code, items, PARAGRAPH.strip()):
-        made = passages_of("T", "\n\n".join([PARAGRAPH, block, PARAGRAPH, PARAGRAPH]))
+        made = passages_of("T", f"{PARAGRAPH}\n\n{block}\n\n{PARAGRAPH}\n\n{PARAGRAPH}")
         assert sum(block in passage for passage in made) == 1
 
 
