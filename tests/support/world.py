@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from domain.ids import new_id
 from domain.policy import Level
 from storage import documents, groups, migrate
 from storage.documents import NewDocument
+from storage.indexing import Indexer
 from tests.support.provider import KEY, Provider
 from workflows import report
 from workflows.attributes import attributes_of
@@ -34,11 +35,14 @@ FAMILY_OF = {
     "groups_list": "groups",
     "groups_permissions": "groups",
     "health_check": "health",
+    "products_ingest": "ingestion",
+    "jobs_get": "jobs",
 }
 PERMISSION_OF = {
     "completions_create": "completions:create",
     "products_search": "products:read",
     "products_get": "products:read",
+    "products_ingest": "products:write",
 }
 
 
@@ -133,13 +137,21 @@ class World:
         told: Any = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
         return str(told.current_details)
 
+    async def upload(self, user: str, content: bytes) -> str:
+        """The id of an upload of this user."""
+
+        async def once() -> AsyncIterator[bytes]:
+            yield content
+
+        upload = await self.parts.uploads.create(user)
+        await self.parts.uploads.write(upload, once())
+        return upload
+
     async def add_document(self, owner: str, id: str, text: str, level: Level = Level.INTERNAL) -> None:
         """Put a document into SQL and the vector store."""
         async with self.parts.database.write() as tx:
             row = NewDocument(id=id, title=f"About {id}", source=f"{id}.md", text=text, access_level=level)
             await documents.upsert(tx, owner, [row])
-        from storage.indexing import Indexer
-
         indexer = Indexer(self.parts.database, self.parts.vectors, self.parts.embedder)
         await indexer.documents(owner, [id])
 
@@ -187,7 +199,14 @@ async def _people(parts: Parts) -> dict[str, str]:
     shared = ["completions:create", "products:read"]
     async with parts.database.write() as tx:
         await groups.create_group(tx, "acme", name="Acme", shared_permissions=shared)
-        await groups.create_group(tx, "acme-research", name="Research", parent="acme", access_level=Level.CONFIDENTIAL)
+        await groups.create_group(
+            tx,
+            "acme-research",
+            name="Research",
+            parent="acme",
+            access_level=Level.CONFIDENTIAL,
+            permissions=["products:write"],
+        )
         await groups.create_group(tx, "acme-sales", name="Sales", parent="acme")
         await groups.create_group(tx, "partner", name="Partner", access_level=Level.PUBLIC, permissions=shared)
         await groups.create_group(tx, "silent", name="Silent")
