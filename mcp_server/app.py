@@ -94,6 +94,7 @@ def create_app(
 
 async def _alive(request: Request) -> Response:
     """Liveness: no key, no workflow."""
+    ids_of(request).check()
     return Reply(envelope.success(ids_of(request), {"status": "ok", "version": version()}))
 
 

@@ -82,7 +82,7 @@ def group_in(*given: tuple[str, str | None]) -> str | None:
     Raises:
         CohortError: invalid_argument where two places differ, or a name cannot be a group's.
     """
-    named = [(place, value) for place, value in given if value is not None and value != ""]
+    named = [(place, value) for place, value in given if value is not None]
     if not named:
         return None
     if len({value for _, value in named}) > 1:

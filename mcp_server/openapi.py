@@ -251,7 +251,10 @@ def _liveness() -> Json:
         "summary": "That this front door answers. Takes no key.",
         "security": [],
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in ("correlationId", "requestId")],
-        "responses": {"200": {"description": "It does.", "content": {"application/json": {"schema": schema}}}},
+        "responses": {
+            "200": {"description": "It does.", "content": {"application/json": {"schema": schema}}},
+            "422": {"$ref": "#/components/responses/invalid_argument"},
+        },
     }
 
 

@@ -131,7 +131,7 @@ def _row(name: str, kind: str, schema: Json, description: str) -> str:
         for key, said in (("minimum", "from"), ("maximum", "to"), ("minLength", "length from"), ("maxLength", "to"))
         if key in schema
     ]
-    if schema.get("default") not in (None, "", [], {}):
+    if schema.get("default") and not isinstance(schema["default"], dict):
         bounds.append(f"default {json.dumps(schema['default'])}")
     limits = f" <small>{escape(', '.join(bounds))}</small>" if bounds else ""
     cells = (f"<code>{escape(name)}</code>", escape(kind) + limits, _inline(description))

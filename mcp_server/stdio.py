@@ -5,9 +5,7 @@ It never talks to Temporal, and keeps nothing: a front door that was restarted i
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import httpx2
 from mcp.client.client import Client
@@ -15,6 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -24,16 +23,19 @@ from mcp_types import (
     ListToolsRequest,
     ListToolsResult,
     PaginatedRequestParams,
+    Request,
     RequestParamsMeta,
 )
+from mcp_types import Result as AnyResult
 from mcp_types.version import LATEST_MODERN_VERSION
 
-from mcp_server.mcp_door import INSTRUCTIONS
+from mcp_server.tools import INSTRUCTIONS
 from stack.settings import Settings
 
 CALL_SECONDS = 150.0
 """Longer than any operation's deadline: the front door ends a call, not this bridge."""
 
+Result = TypeVar("Result", bound=AnyResult)
 Context = ServerRequestContext[Any, Any]
 
 
@@ -58,39 +60,50 @@ class Bridge:
             on_call_tool=self._call_tool,
         )
 
-    async def probe(self) -> str | None:
-        """What is wrong with the front door or the key, or None."""
+    async def probe(self) -> None:
+        """Say on standard error what is wrong with the front door or the key, if anything is."""
         try:
-            async with self._door() as door:
-                await door.list_tools()
+            await self._exchange(ListToolsRequest(), ListToolsResult)
         except MCPError as error:
-            return error.message
-        return None
+            _say(f"{error.message} Still serving: calls will work once this is mended.")
 
     async def close(self) -> None:
         """Let go of the connections."""
         await self._http.aclose()
 
-    @asynccontextmanager
-    async def _door(self) -> AsyncGenerator[Client]:
-        """A client for one exchange: the modern revision has no session, so this costs no round trip."""
+    async def _exchange(
+        self, request: Request[Any, Any], result: type[Result], tell: ProgressFnT | None = None
+    ) -> Result:
+        """One request and its result, over a client of its own: the modern revision has no session to open.
+
+        Raises:
+            MCPError: the front door's own, or that it does not answer.
+        """
+        refused: MCPError | None = None
         transport = streamable_http_client(f"{self._url}/mcp", http_client=self._http)
         try:
-            async with Client(transport, mode=LATEST_MODERN_VERSION, cache=None) as client:
-                yield client
+            async with Client(transport, mode=LATEST_MODERN_VERSION, cache=None) as door:
+                try:
+                    return await door.session.send_request(request, result, CALL_SECONDS, progress_callback=tell)
+                except MCPError as error:
+                    refused = error  # raised outside: the client's task groups would wrap it
         except* httpx2.TransportError as errors:
-            raise self._away(errors.exceptions[0]) from None
+            refused = self._away(errors)
+        assert refused is not None
+        raise refused
 
-    def _away(self, error: BaseException) -> MCPError:
+    def _away(self, errors: BaseExceptionGroup[httpx2.TransportError]) -> MCPError:
+        first: BaseException = errors
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
         return MCPError(
             INTERNAL_ERROR,
-            f"The front door at {self._url} does not answer ({type(error).__name__}). Nothing was started. Start it "
-            "with `cohort up`, or set COHORT_URL to where yours is.",
+            f"The front door at {self._url} does not answer ({type(first).__name__}). Start one with `cohort up`, or "
+            "set COHORT_URL to where yours is.",
         )
 
     async def _list_tools(self, _: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
-        async with self._door() as door:
-            return await door.session.send_request(ListToolsRequest(params=params), ListToolsResult)
+        return await self._exchange(ListToolsRequest(params=params), ListToolsResult)
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         async def tell(progress: float, total: float | None, message: str | None) -> None:
@@ -98,10 +111,7 @@ class Bridge:
 
         asked = CallToolRequestParams(name=params.name, arguments=params.arguments, _meta=_own(context.meta))
         wants = context.meta is not None and "progress_token" in context.meta
-        async with self._door() as door:
-            return await door.session.send_request(
-                CallToolRequest(params=asked), CallToolResult, CALL_SECONDS, progress_callback=tell if wants else None
-            )
+        return await self._exchange(CallToolRequest(params=asked), CallToolResult, tell if wants else None)
 
 
 def _own(meta: RequestParamsMeta | None) -> RequestParamsMeta | None:
@@ -125,13 +135,14 @@ def run(settings: Settings) -> int:
 
 
 async def _serve(bridge: Bridge) -> None:
-    if wrong := await bridge.probe():
-        _say(f"{wrong} Still serving: calls will work once this is mended.")
     server = bridge.server()
+    probe = asyncio.create_task(bridge.probe())  # beside serving, so that a client need not wait for it
     try:
         async with stdio_server() as (read, write):
             await server.run(read, write, server.create_initialization_options())
     finally:
+        probe.cancel()
+        await asyncio.wait({probe})
         await bridge.close()
 
 

@@ -4,11 +4,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from domain.calls import Facts, Outcome
 from domain.errors import CohortError, ErrorCode, invalid
 from mcp_server import envelope
 from mcp_server.bodies import chunks
 from mcp_server.door import Door
-from mcp_server.http import Reply, Resource, ids_of
+from mcp_server.http import Reply, Resource
 from mcp_server.rest import asking_of
 from storage.uploads import LIMIT, Uploads
 
@@ -32,6 +33,7 @@ def route(door: Door, uploads: Uploads) -> Route:
             raise invalid(("body", f"must be {LIMIT >> 20} MiB or less; split the file and send the parts"))
         upload = await uploads.create(principal.user_id)
         size = await uploads.write(upload, chunks(request.receive))
-        return Reply(envelope.success(ids_of(request), {"uploadId": upload, "bytes": size}), 201)
+        kept = Outcome(call_id=asking.ids.call, facts=Facts.of(principal))
+        return Reply(envelope.success(asking.ids, {"uploadId": upload, "bytes": size}, kept), 201)
 
     return Route(PATH, endpoint=Resource({"POST": receive}))
