@@ -68,7 +68,10 @@ def document(operations: dict[str, Operation], version: str) -> Json:
             "summary": "A group-aware AI platform; every call is a durable workflow.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "tags": [{"name": name, "description": said} for name, said in _TAGS.items()],
+        "tags": [
+            {"name": family, "description": _TAGS.get(family, family.capitalize())}
+            for family in dict.fromkeys(operation.family for operation in operations.values())
+        ],
         "security": [{"apiKey": []}, {"bearer": []}],
         "paths": paths,
         "components": {

@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 
 from domain.policy import Level
 from mcp_server.app import create_app
+from mcp_server.operations import OPERATIONS, Operation
 from stack.settings import Settings
 from storage import groups, migrate
 from storage.identity import Database, Secrets
@@ -97,10 +98,10 @@ async def lonely(tmp_path: Path) -> AsyncGenerator[House]:
 
 
 @contextlib.asynccontextmanager
-async def open_house(settings: Settings) -> AsyncGenerator[House]:
+async def open_house(settings: Settings, operations: dict[str, Operation] = OPERATIONS) -> AsyncGenerator[House]:
     """A door that serves, until it is let go of."""
     database, keys = await build(settings)
-    app = create_app(settings)
+    app = create_app(settings, operations)
     serving, stopping = asyncio.Event(), asyncio.Event()
 
     async def live() -> None:
