@@ -8,7 +8,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,6 @@ from tests.support.servers import free_port
 from tests.support.waiting import eventually
 from tests.support.world import SECRET
 
-STARTS_WITHIN = 5.0
-"""Seconds that a worker may take, on a machine that does nothing else."""
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -39,7 +35,6 @@ class Pair:
     keys: dict[str, str]
     seen: Collector
     worker: subprocess.Popen[bytes]
-    ready_after: float
     log: Path
 
 
@@ -62,16 +57,14 @@ async def pair(tmp_path: Path, temporal: str, redis_url: str, provider: Provider
         }
         (tmp_path / "home").mkdir()
         keys = await _people(f"sqlite+aiosqlite:///{tmp_path / 'home' / 'cohort.db'}")
-        began = time.monotonic()
         log = tmp_path / "worker.log"
         worker = processes.spawn([sys.executable, "-m", "activities.worker"], log=log, environment=environment)
         door_log = tmp_path / "door.log"
         door = processes.spawn([sys.executable, "-m", "mcp_server.app"], log=door_log, environment=environment)
         try:
             await eventually(lambda: _says(log, READY), seconds=60, what=f"the worker: {log}")
-            ready_after = time.monotonic() - began
             await eventually(lambda: _says(door_log, "cohort-door ready"), seconds=30, what=f"the door: {door_log}")
-            yield Pair(f"http://127.0.0.1:{port}", keys, seen, worker, ready_after, log)
+            yield Pair(f"http://127.0.0.1:{port}", keys, seen, worker, log)
         finally:
             processes.end(door, grace=10)
             processes.end(worker, grace=10)
