@@ -70,7 +70,7 @@ async def _activity(port: "ports.Port[ports.Takes, ports.Gives]", given: "ports.
         given,
         result_type=port.gives,
         start_to_close_timeout=timedelta(minutes=10),
-        heartbeat_timeout=timedelta(seconds=15),
+        heartbeat_timeout=timedelta(seconds=10),
         retry_policy=RETRIES,
     )
 
