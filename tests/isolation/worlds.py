@@ -38,7 +38,8 @@ def worlds(draw: st.DrawFn) -> dict[str, Group]:
     """Seven groups in trees, chains or circles."""
     parents = st.one_of(st.none(), st.sampled_from(GROUPS))
     return {
-        group: Group(draw(parents), draw(st.sampled_from(list(RANKS))), draw(st.integers(0, 3))) for group in GROUPS
+        group: Group(draw(parents), draw(st.sampled_from(list(RANKS))), draw(st.sampled_from([0, 1, 2, 2, 3])))
+        for group in GROUPS
     }
 
 
@@ -49,7 +50,13 @@ def asks(draw: st.DrawFn) -> Ask:
     roles = draw(st.dictionaries(some, st.one_of(st.none(), st.integers(0, 3)), min_size=1, max_size=3))
     return Ask(
         roles=roles,
-        bound=draw(st.one_of(st.just(frozenset[str]()), st.frozensets(some, max_size=2))),
+        bound=draw(
+            st.one_of(
+                st.just(frozenset[str]()),
+                st.frozensets(st.sampled_from(sorted(roles)), min_size=1, max_size=2),
+                st.frozensets(some, max_size=2),
+            )
+        ),
         context=draw(st.one_of(st.none(), st.none(), some)),
-        override=draw(st.one_of(st.none(), st.none(), some)),
+        override=draw(st.one_of(st.none(), some, st.sampled_from(sorted(roles)))),
     )
