@@ -70,7 +70,8 @@ GRACE = timedelta(seconds=10)
 """How long activities may take to end once the worker is told to stop; providers are cut off after it and retried."""
 SWEEP_SECONDS = 600
 LOCAL_MODEL = "smollm2"
-LOCAL_CONTEXT = 4_096
+LOCAL_CONTEXT = 1_024
+"""The local model could read four times as much, but reads some 200 tokens a second on one core: people wait for it."""
 
 PASSED_THROUGH = SandboxRestrictions.default.with_passthrough_modules(
     "domain",

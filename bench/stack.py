@@ -58,7 +58,7 @@ def running(**settings: str) -> Generator[Running]:
 def _wait_for(demo: Path, process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
-        if demo.exists() and "Ready" in log.read_text(errors="replace"):
+        if demo.exists() and "Cohort is ready" in log.read_text(errors="replace"):
             return json.loads(demo.read_text())
         time.sleep(0.2)
     raise SystemExit(f"The stack did not start. Its output:\n{log.read_text(errors='replace')}")

@@ -100,7 +100,7 @@ def invalid(*problems: tuple[str, str]) -> CohortError:
     said = "; ".join(f"{p.field}: {p.problem}" for p in fields)
     return CohortError(
         ErrorCode.INVALID_ARGUMENT,
-        f"The request was not accepted and nothing was done. {said}.",
+        f"The request was not accepted and nothing was done. {said}{'' if said.endswith(('.', '?')) else '.'}",
         details={"fields": [p.model_dump(by_alias=True) for p in fields]},
     )
 

@@ -31,14 +31,15 @@ class Framed:
 def frame(asked: CompletionInput, sources: Sequence[Source], context_tokens: int) -> Framed:
     """The turns to send: one system turn, ours before the caller's, and the sources in front of the last question.
 
-    `context_tokens` is the window of the route; room for the answer is left free. Sources are taken in their order
-    until the window is full; the last one may be cut short.
+    `context_tokens` is the window of the route; room for the answer is left free. Sources are taken by rank, documents
+    and products in turn, until the window is full, so that a small window holds the best of both; the last one may be
+    cut short.
     """
     turns = asked.conversation()
     room = (context_tokens - min(asked.max_tokens, context_tokens // 2)) * CHARS_PER_TOKEN
     room -= sum(len(turn.content) + _PER_MESSAGE * CHARS_PER_TOKEN for turn in turns)
     room -= len(_GROUNDED) + 2 * _PER_MESSAGE * CHARS_PER_TOKEN
-    given, framed = _fit(sources, fence_for([one.title + one.text for one in sources]), room)
+    given, framed = _fit(sorted(sources, key=lambda one: (one.rank, one.kind)), fence_for([one.title + one.text for one in sources]), room)
     if not given:
         return Framed(messages=tuple(turns), given=())
     system = [_GROUNDED, *(turn.content for turn in turns if turn.role == "system")]

@@ -67,7 +67,7 @@ class CompletionReport:
     def found(self, sources: Sequence[Source]) -> None:
         """What retrieval found, by id; titles and text stay out."""
         self._lines.append(f"- {len(sources)} sources found")
-        self._lines += [f"  - {one.kind} `{one.id}` of {one.owner_group}, version {one.version}" for one in sources]
+        self._lines += [f"- {one.kind} `{one.id}` of {one.owner_group}, version {one.version}" for one in sources]
 
     def chose(self, routes: Routes) -> None:
         """Which routes are tried, and why."""
