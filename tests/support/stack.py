@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Stack:
     url: str
     temporal_ui: str
     temporal_address: str
-    keys: Mapping[str, str]
+    keys: Mapping[str, str] = field(repr=False)
     process: subprocess.Popen[bytes]
 
     @property
