@@ -29,7 +29,7 @@ from workflows.converter import data_converter
 from workflows.ports import TASK_QUEUE
 
 SECRET = bytes(range(32))
-ROWS = 900
+ROWS = 500
 
 
 async def test_killed_and_complete(tmp_path: Path, temporal: str, redis_url: str) -> None:
