@@ -44,7 +44,7 @@ clean:  ## remove what was installed and generated; the state in .cohort stays
 # Each stamp is newer than the files that it was made from, so that nothing is installed twice.
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "Cohort needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing): install one, or name it with make up PYTHON=python3.12" >&2; exit 2; }
+		echo "Cohort needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing): install one, or name it with make up PYTHON=python3.12" >&2; exit 2; }
 	@echo "Making .venv"
 	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 2; }
 	@mkdir -p $(STAMPS) && touch $@
