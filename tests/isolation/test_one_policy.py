@@ -3,14 +3,14 @@
 import asyncio
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import CohortError
 from domain.policy import matches, visibility
 from tests.isolation.engines import Engine, Lance, Sql
 from tests.isolation.reference import Ask, Group, view
-from tests.isolation.worlds import GROUPS, access_of, asks, every_thing, worlds
+from tests.isolation.worlds import GROUPS, access_of, asks, every_thing, telling_asks, telling_world, worlds
 
 AT_LEAST = 100_000
 """Pairs of a caller and an object that a run compares."""
@@ -53,12 +53,13 @@ def test_every_engine_agrees(tmp_path: Path, postgres_url: str) -> None:
 
         # Shrinking would run every engine for minutes; the first counterexample is small enough to read.
         @settings(
-            max_examples=30,
+            max_examples=25,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
             database=None,
             phases=[Phase.explicit, Phase.generate],
         )
+        @example(world=telling_world(), asked=telling_asks())
         @given(world=worlds(), asked=st.lists(asks(), min_size=3, max_size=8))
         def agree(world: dict[str, Group], asked: list[Ask]) -> None:
             runner.run(compare(world, asked))

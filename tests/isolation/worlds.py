@@ -60,3 +60,32 @@ def asks(draw: st.DrawFn) -> Ask:
         context=draw(st.one_of(st.none(), st.none(), some)),
         override=draw(st.one_of(st.none(), some, st.sampled_from(sorted(roles)))),
     )
+
+
+def telling_world() -> dict[str, Group]:
+    """Two trees, a circle, and a platform group."""
+    return {
+        "a": Group(None, "internal", 2),
+        "b": Group("a", "confidential", 0),
+        "c": Group("b", "public", 0),
+        "d": Group(None, "confidential", 0),
+        "e": Group("f", "internal", 2),
+        "f": Group("e", "public", 0),
+        "g": Group(None, "public", 3),
+    }
+
+
+def telling_asks() -> list[Ask]:
+    """Calls that each stand for one clause of the rule."""
+    return [
+        Ask({"c": None}),
+        Ask({"c": None, "d": None}, context="a"),
+        Ask({"c": None, "d": None}, bound=frozenset("c")),
+        Ask({"a": None, "d": 0}, context="d"),
+        Ask({"a": None}, override="c"),
+        Ask({"a": 1}, override="c"),
+        Ask({"a": None}, bound=frozenset("a"), override="b"),
+        Ask({"g": None}, override="d"),
+        Ask({"g": None}, override="b", context="a"),
+        Ask({"f": None, "e": 2}),
+    ]
