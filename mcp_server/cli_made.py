@@ -129,7 +129,7 @@ def _command(operation: Operation, words: list[str]) -> Any:
     ]
     command.__name__ = operation.name
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    setattr(command, "__signature__", inspect.Signature(parameters))  # noqa: B010
+    vars(command)["__signature__"] = inspect.Signature(parameters)
     return command
 
 

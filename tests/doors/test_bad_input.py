@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from mcp_types import RequestParamsMeta
 
 from tests.doors.conftest import URL, House
 
@@ -269,7 +270,7 @@ async def test_unknown_and_hidden_tools_are_answered_alike_whatever_else_is_wron
 async def test_an_agent_cannot_override_its_group(lonely: House) -> None:
     for name in ("groupOverride", "cohort/groupOverride"):
         async with lonely.http2("root") as http, lonely.mcp(http) as client:
-            result = await client.call_tool("groups_list", {}, meta={name: "acme"})  # type: ignore[typeddict-item]
+            result = await client.call_tool("groups_list", {}, meta=cast(RequestParamsMeta, {name: "acme"}))
         assert fields(result.structured_content) == ["_meta.groupOverride"]
 
 

@@ -166,7 +166,7 @@ def test_an_administrator_acts_as_a_group_and_others_cannot(running: Stack) -> N
             assert client.get("/api/v1/groups").json()["error"]["code"] == "forbidden"
 
 
-async def test_a_long_call_gives_signs_of_life(running: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_call_gives_signs_of_life() -> None:
     """The same function that the door runs, with a short pause, as the real one is ten seconds."""
     told: list[tuple[float, str | None]] = []
 

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from typing import cast
 
 import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
+from mcp_types import RequestParamsMeta
 
 from tests.doors.live import QUICK_FLAT
 from tests.support.stack import Stack
@@ -24,8 +26,8 @@ def bridge(url: str, key: str) -> StdioServerParameters:
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_tools_are_listed_and_called_through_the_front_door(running: Stack, mode: str) -> None:
     async with Client(bridge(running.url, running.keys["research"]), mode=mode) as client:
-        assert [tool.name for tool in (await client.list_tools()).tools][0] == "completions_create"
-        listed = await client.call_tool("groups_list", {}, meta={"sessionId": "s1"})  # type: ignore[typeddict-item]
+        assert (await client.list_tools()).tools[0].name == "completions_create"
+        listed = await client.call_tool("groups_list", {}, meta=cast(RequestParamsMeta, {"sessionId": "s1"}))
         assert listed.structured_content["data"]["userId"] == "research"
         answer = await client.call_tool("completions_create", {"prompt": "Say hello.", **QUICK_FLAT})
         assert answer.structured_content["data"]["text"] in answer.content[0].model_dump()["text"]
