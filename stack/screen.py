@@ -29,6 +29,7 @@ class Screen:
 
     def say(self, sentence: str) -> None:
         """One line: seconds since the start, and what happened."""
+        self._clear()
         since = f"{time.monotonic() - self._begun:6.1f} s"
         self._console.print(f"[dim]{since}[/dim]  {escape(sentence)}")
         sys.stdout.flush()
@@ -41,12 +42,18 @@ class Screen:
             nonlocal shown
             quarter = 4 * done // total if total else 4
             if self._console.is_terminal:
-                self._console.print(f"[dim]{' ' * 8}[/dim]  {escape(title)}: {done} of {total}", end="\r")
+                self._clear()
+                self._console.print(f"{' ' * 8}  {escape(title)}: {done} of {total}", end="")
             elif quarter > shown:
                 self.say(f"{title}: {done} of {total}")
             shown = max(quarter, shown)
 
         return show
+
+    def _clear(self) -> None:
+        """Take back a progress line that stands at the bottom of a terminal."""
+        if self._console.is_terminal:
+            self._console.file.write("\r\x1b[K")
 
     def page(self, where: Resolved, keys: Mapping[str, str]) -> None:
         """Addresses, keys, and configurations to paste."""

@@ -22,6 +22,7 @@ def run() -> int:
     """Run the stack until it is stopped; gives the exit code."""
     screen = Screen()
     os.umask(0o077)  # everything below the state folder is its owner's alone
+    _reach_loopback_directly()
     try:
         settings = Settings.load()
         folder = settings.state_folder()
@@ -95,6 +96,12 @@ async def _migrate(where: Resolved, screen: Screen) -> None:
     if await migrate.state(where.database_url) is not migrate.State.CURRENT:
         await migrate.upgrade(where.database_url)
         screen.say("The database's tables are up to date")
+
+
+def _reach_loopback_directly() -> None:
+    """Keep an HTTP proxy of the environment out of what the stack's processes say to each other."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join([*filter(None, [os.environ.get(name)]), "127.0.0.1", "localhost"])
 
 
 if __name__ == "__main__":
