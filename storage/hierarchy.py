@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, literal, select, union
+from sqlalchemy import Row, Select, bindparam, literal, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.policy import Grant, Level
@@ -83,7 +83,7 @@ async def load(tx: AsyncConnection, above: Iterable[str], below: Iterable[str] =
 
     One round trip. `UNION` (not `UNION ALL`) ends the recursion where the hierarchy has a cycle.
     """
-    rows = (await tx.execute(_statement(sorted(set(above)), sorted(set(below))))).all()
+    rows = (await tx.execute(_LOAD, {"above": sorted(set(above)), "below": sorted(set(below))})).all()
     groups = {row.id: _state(row) for row in rows}
     children: defaultdict[str, list[str]] = defaultdict(list)
     for group in groups.values():
@@ -97,7 +97,8 @@ async def load(tx: AsyncConnection, above: Iterable[str], below: Iterable[str] =
     )
 
 
-def _statement(above: list[str], below: list[str]) -> Select[Any]:
+def _statement() -> Select[Any]:
+    above, below = bindparam("above", expanding=True), bindparam("below", expanding=True)
     upward = select(GROUPS.c.id, GROUPS.c.parent).where(GROUPS.c.id.in_(above)).cte("upward", recursive=True)
     upward = upward.union(select(GROUPS.c.id, GROUPS.c.parent).where(GROUPS.c.id == upward.c.parent))
     administered = GROUPS.c.id.in_(below) & (GROUPS.c.admin_level >= ADMIN)
@@ -139,3 +140,7 @@ def _state(row: Row[Any]) -> GroupState:
         shared_permissions=tuple(row.shared_permissions),
         epoch=row.epoch or 0,
     )
+
+
+_LOAD = _statement()
+"""Made once: building it takes longer than running it."""

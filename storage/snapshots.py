@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.calls import Caller
@@ -14,6 +14,24 @@ from domain.policy import Grant, Level, Principal
 from storage import epochs, hierarchy, refusals
 from storage.hierarchy import ADMIN, EVERY_GROUP, PLATFORM, Hierarchy
 from storage.tables import KEYS, MEMBERSHIPS, USERS
+
+# Made once: building a statement takes longer than running it.
+_HOLDERS = (
+    select(
+        KEYS.c.id,
+        KEYS.c.user_id,
+        KEYS.c.groups,
+        KEYS.c.scopes,
+        KEYS.c.expires_at,
+        KEYS.c.revoked_at,
+        USERS.c.disabled_at,
+        USERS.c.primary_group,
+        MEMBERSHIPS.c.group_id,
+        MEMBERSHIPS.c.role,
+    )
+    .select_from(KEYS.join(USERS).outerjoin(MEMBERSHIPS, MEMBERSHIPS.c.user_id == USERS.c.id))
+    .where(KEYS.c.id.in_(bindparam("key_ids", expanding=True)))
+)
 
 
 @dataclass(frozen=True)
@@ -52,24 +70,8 @@ def _may_admin(role: int | None) -> bool:
 
 
 async def _holders(tx: AsyncConnection, key_ids: list[str]) -> dict[str, _Holder]:
-    statement = (
-        select(
-            KEYS.c.id,
-            KEYS.c.user_id,
-            KEYS.c.groups,
-            KEYS.c.scopes,
-            KEYS.c.expires_at,
-            KEYS.c.revoked_at,
-            USERS.c.disabled_at,
-            USERS.c.primary_group,
-            MEMBERSHIPS.c.group_id,
-            MEMBERSHIPS.c.role,
-        )
-        .select_from(KEYS.join(USERS).outerjoin(MEMBERSHIPS, MEMBERSHIPS.c.user_id == USERS.c.id))
-        .where(KEYS.c.id.in_(key_ids))
-    )
     holders: dict[str, _Holder] = {}
-    for row in await tx.execute(statement):
+    for row in await tx.execute(_HOLDERS, {"key_ids": key_ids}):
         holder = holders.get(row.id)
         if holder is None:
             holder = holders[row.id] = _Holder(
