@@ -22,7 +22,7 @@ from opentelemetry import metrics
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.accept_ingests import AcceptIngests
@@ -73,18 +73,20 @@ LOCAL_MODEL = "smollm2"
 LOCAL_CONTEXT = 1_024
 """The local model could read four times as much, but reads some 200 tokens a second on one core: people wait for it."""
 
-PASSED_THROUGH = SandboxRestrictions.default.with_passthrough_modules(
-    "domain",
-    "pydantic",
-    "pydantic_core",
-    "annotated_types",
-    "typing_inspection",
-    "workflows.attributes",
-    "workflows.failures",
-    "workflows.ports",
-    "workflows.report",
+SANDBOX = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "domain",
+        "pydantic",
+        "pydantic_core",
+        "annotated_types",
+        "typing_inspection",
+        "workflows.attributes",
+        "workflows.failures",
+        "workflows.ports",
+        "workflows.report",
+    )
 )
-"""Pure modules that every workflow run may share: importing them anew for each run costs more than the run."""
+"""Runs workflows so that a clock, a random number or a file in one is an error; pure modules are shared."""
 
 _log = logging.getLogger("cohort.worker")
 
@@ -169,9 +171,18 @@ def activities_of(parts: Parts) -> list[Callable[..., Any]]:
 
 
 def workers_of(
-    client: Client, parts: Parts, *, roles: Sequence[str] = ROLES, max_cached_workflows: int = 1_000
+    client: Client,
+    parts: Parts,
+    *,
+    roles: Sequence[str] = ROLES,
+    max_cached_workflows: int = 1_000,
+    runner: WorkflowRunner | None = None,
 ) -> list[Worker]:
-    """One worker a role: workflows with their activities, and provider calls, which may run elsewhere."""
+    """One worker a role: workflows with their activities, and provider calls, which may run elsewhere.
+
+    Workflows run without Temporal's sandbox by default: it imports them anew for every execution, which costs a
+    quarter of the worker's time. Every test runs them in `SANDBOX`, where what is not deterministic is an error.
+    """
     made: list[Worker] = []
     if "workflows" in roles:
         made.append(
@@ -181,7 +192,7 @@ def workers_of(
                 workflows=[Calls, Completion, Ingest],
                 activities=activities_of(parts),
                 interceptors=[Refusals()],
-                workflow_runner=SandboxedWorkflowRunner(restrictions=PASSED_THROUGH),
+                workflow_runner=runner or UnsandboxedWorkflowRunner(),
                 max_cached_workflows=max_cached_workflows,
                 max_concurrent_workflow_tasks=64,
                 max_concurrent_local_activities=64,

@@ -11,9 +11,10 @@ from typing import Any
 
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, Interceptor, WorkflowHandle
+from temporalio.worker import WorkflowRunner
 
 from activities.providers.routes import RouteConfig
-from activities.worker import Parts, workers_of
+from activities.worker import SANDBOX, Parts, workers_of
 from domain.calls import BatchOutcome, Call, CallBatch, Caller, CallLabels, Outcome
 from domain.ids import new_id
 from domain.policy import Level
@@ -165,6 +166,7 @@ async def world(
     routes: Sequence[RouteConfig],
     interceptors: Sequence[Interceptor] = (),
     max_cached_workflows: int | None = None,
+    runner: WorkflowRunner = SANDBOX,
 ) -> AsyncGenerator[World]:
     """A fresh database below `folder`, and workers that poll until the block ends."""
     os.environ[KEY_ENV] = KEY
@@ -187,7 +189,7 @@ async def world(
         if cached is None:
             cached = int(os.environ.get("COHORT_TEST_MAX_CACHED_WORKFLOWS", "1000"))
         async with contextlib.AsyncExitStack() as polling:
-            for worker in workers_of(client, parts, max_cached_workflows=cached):
+            for worker in workers_of(client, parts, max_cached_workflows=cached, runner=runner):
                 await polling.enter_async_context(worker)
             yield World(client=client, parts=parts, keys=keys)
     finally:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from activities.worker import PASSED_THROUGH
+from activities.worker import SANDBOX
 from storage.secrets import Secrets
 from tests.support.world import SECRET
 from tests.workflows.histories import FOLDER, SCENES
@@ -35,7 +34,7 @@ def test_every_scene_has_its_histories() -> None:
 async def test_histories_replay(path: Path) -> None:
     replayer = Replayer(
         workflows=[Calls, Completion, Ingest],
-        workflow_runner=SandboxedWorkflowRunner(restrictions=PASSED_THROUGH),
+        workflow_runner=SANDBOX,
         data_converter=data_converter(Secrets(SECRET).key("payloads")),
     )
 
