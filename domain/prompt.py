@@ -39,7 +39,11 @@ def frame(asked: CompletionInput, sources: Sequence[Source], context_tokens: int
     room = (context_tokens - min(asked.max_tokens, context_tokens // 2)) * CHARS_PER_TOKEN
     room -= sum(len(turn.content) + _PER_MESSAGE * CHARS_PER_TOKEN for turn in turns)
     room -= len(_GROUNDED) + 2 * _PER_MESSAGE * CHARS_PER_TOKEN
-    given, framed = _fit(sorted(sources, key=lambda one: (one.rank, one.kind)), fence_for([one.title + one.text for one in sources]), room)
+    given, framed = _fit(
+        sorted(sources, key=lambda one: (one.rank, one.kind)),
+        fence_for([one.title + one.text for one in sources]),
+        room,
+    )
     if not given:
         return Framed(messages=tuple(turns), given=())
     system = [_GROUNDED, *(turn.content for turn in turns if turn.role == "system")]
