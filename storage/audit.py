@@ -68,5 +68,6 @@ async def append(tx: AsyncConnection, entries: Sequence[Entry]) -> int:
         }
         for entry in entries
     ]
-    statement = insert(tx, AUDIT).values(rows).on_conflict_do_nothing(index_elements=["id"]).returning(AUDIT.c.id)
-    return len((await tx.execute(statement)).all())
+    # The rows are given to execute(), not to values(): a statement with all of them in it would be compiled each time.
+    statement = insert(tx, AUDIT).on_conflict_do_nothing(index_elements=["id"]).returning(AUDIT.c.id)
+    return len((await tx.execute(statement, rows)).all())

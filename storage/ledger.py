@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import func, select
@@ -47,11 +47,12 @@ async def record(tx: AsyncConnection, rows: Sequence[LedgerRow]) -> int:
     if not rows:
         return 0
     values = [
-        {name: storable(value) if isinstance(value, str) else value for name, value in asdict(row).items()}
+        {name: storable(value) if isinstance(value, str) else value for name, value in vars(row).items()}
         for row in rows
     ]
-    statement = insert(tx, LEDGER).values(values).on_conflict_do_nothing(index_elements=["call_id"])
-    return len((await tx.execute(statement.returning(LEDGER.c.call_id))).all())
+    # The rows are given to execute(), not to values(): a statement with all of them in it would be compiled each time.
+    statement = insert(tx, LEDGER).on_conflict_do_nothing(index_elements=["call_id"])
+    return len((await tx.execute(statement.returning(LEDGER.c.call_id), values)).all())
 
 
 async def spent_this_month(tx: AsyncConnection, groups: Iterable[str], *, now: float | None = None) -> dict[str, int]:
