@@ -208,13 +208,17 @@ async def _raise_epochs(
     levels_before: Iterable[str],
     access_after: Iterable[ObjectAccess],
 ) -> None:
-    """Raise the epochs of all who could see one of these objects before, or can after."""
+    """Raise the epochs of all who could see one of these objects before, or can after.
+
+    A level has an epoch for those who empty the caches of all its readers; a change of one group's objects does not
+    raise it, since strangers would feel that in their own cache.
+    """
     named = await tx.execute(select(OBJECT_GROUPS.c.group_id).where(_groups_of(kind, owner, ids)).distinct())
     groups, levels = {owner, *named.scalars()}, set(levels_before)
     for access in access_after:
         groups |= access.allowed_groups | access.restricted_groups
         levels.add(access.access_level.value)
-    scopes = {epochs.of_group(group) for group in groups} | {epochs.of_level(level) for level in levels}
+    scopes = {epochs.of_group(group) for group in groups}
     if Level.PUBLIC.value in levels:
         scopes.add(epochs.PUBLIC)
     await epochs.bump(tx, scopes)

@@ -63,19 +63,19 @@ async def test_a_deleted_id_goes_on_counting(world: World) -> None:
 
 
 async def test_changes_raise_the_epochs_of_whom_they_concern(world: World) -> None:
-    assert await risen(world, ("acme", [row("lamp")])) == {"group:acme", "level:internal"}
+    assert await risen(world, ("acme", [row("lamp")])) == {"group:acme"}
     assert await risen(world, ("acme", [row("lamp")])) == set()
     restricted = row("lamp", restricted_groups=["sales"], allowed_groups=["partner"])
     assert await risen(world, ("acme", [restricted])) == {
-        *("group:acme", "group:sales", "group:partner", "level:internal"),
+        *("group:acme", "group:sales", "group:partner"),
     }
     opened = row("lamp", access_level=Level.PUBLIC)
     assert await risen(world, ("acme", [opened])) == {
-        *("group:acme", "group:sales", "group:partner", "level:internal", "level:public", "public"),
+        *("group:acme", "group:sales", "group:partner", "public"),
     }
     assert "public" in await risen(world, ("acme", [row("lamp", access_level=Level.CONFIDENTIAL)]))
     twice = [("acme", [row("tent")]), ("acme", [row("tent", price=3)]), ("sales", [row("tent")])]
-    assert await risen(world, *twice) == {"group:acme", "group:sales", "level:internal"}
+    assert await risen(world, *twice) == {"group:acme", "group:sales"}
 
 
 async def test_racing_changes_have_versions_of_their_own(world: World) -> None:
