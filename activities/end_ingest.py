@@ -7,6 +7,7 @@ from domain.calls import Settled
 from domain.ingestion import IngestEnd
 from storage import ingest_rows, jobs
 from storage.sql import Database
+from storage.sweep import refresh_statistics
 from storage.uploads import Uploads
 from storage.vectors import Vectors
 from workflows import ports
@@ -36,5 +37,7 @@ class EndIngest:
                 await ingest_rows.clear(tx, id)
             await self._uploads.delete(end.job.input.upload_id)
             await self._uploads.expire()
+            async with self._database.write() as tx:
+                await refresh_statistics(tx)
             await self._vectors.optimize("products" if end.job.kind == "products" else "passages")
         return Settled(written=1)
