@@ -11,11 +11,11 @@ from domain.answers import Answered
 from domain.calls import AdmittedCall, Facts, Outcome, Usage, Work
 from domain.completions import CompletionInput, CompletionJob
 from domain.errors import CohortError
-from storage import preferences, provenance
+from storage import provenance
 from storage.answers import Answers
-from storage.cache import Cache, Entry, Families, key_of
+from storage.cache import Cache, Entry, Families, key_of, scope_of
 from storage.idempotency import IdempotencyKeys
-from storage.preferences import Preferences
+from storage.preferences import Preferences, Remembered
 from storage.sql import Database
 from workflows import ports
 
@@ -48,18 +48,16 @@ class LookUp:
         self._table = table
         self._keys = keys
         self._answers = answers
+        self._preferences = Remembered(database)
 
     @activity.defn(name=ports.look_up.name)
     async def run(self, work: Work) -> Answered:
         """Cached answers whose sources the caller may still see, as they are; all other calls deferred."""
         calls = work.admitted()
-        async with self._database.read() as tx:
-            preferred = await preferences.read(tx, {call.principal.billing_group for call in calls})
-            asked, refused = self._places(calls, preferred)
-            found = await self._cache.get(FAMILY, [one.key for one in asked if one.input.cache == "use"])
-            hits = [(one, found[one.key]) for one in asked if one.input.cache == "use" and one.key in found]
-            readers = [(one.admitted.principal, entry.provenance) for one, entry in hits]
-            verdicts = await provenance.authorised(tx, readers) if readers else []
+        asked, refused = self._places(calls, await self._preferences.of(work.principals))
+        found = await self._cache.get(FAMILY, [one.key for one in asked if one.input.cache == "use"])
+        hits = [(one, found[one.key]) for one in asked if one.input.cache == "use" and one.key in found]
+        verdicts = await self._authorised(hits)
         answers = dict(refused)
         for (one, entry), may in zip(hits, verdicts, strict=True):
             if may:
@@ -72,26 +70,37 @@ class LookUp:
         outcomes = await bounded([answers[call.call.id] for call in calls], self._answers)
         return Answered(outcomes=outcomes, completions=tuple(jobs))
 
+    async def _authorised(self, hits: list[tuple[_Asked, Entry]]) -> list[bool]:
+        """Whether each caller may still see everything that his answer rests on."""
+        if not any(entry.provenance for _, entry in hits):
+            return [True] * len(hits)
+        async with self._database.read() as tx:
+            return await provenance.authorised(tx, [(one.admitted.principal, entry.provenance) for one, entry in hits])
+
     def _places(
         self, calls: list[AdmittedCall], preferred: dict[str, Preferences]
     ) -> tuple[list[_Asked], dict[str, Outcome]]:
         """The calls' places in the cache, and the outcomes of those that name what they may not use."""
+        scopes: dict[int, str] = {}
         asked: list[_Asked] = []
         refused: dict[str, Outcome] = {}
         for admitted in calls:
+            principal = admitted.principal
+            # Colleagues of one batch share their principal, and with it the digest of all that it may see.
+            scope = scopes.get(id(principal)) or scopes.setdefault(id(principal), scope_of(principal))
             try:
-                asked.append(self._place(admitted, preferred[admitted.principal.billing_group]))
+                asked.append(self._place(admitted, scope, preferred[principal.billing_group]))
             except CohortError as error:
                 call = admitted.call
-                refused[call.id] = Outcome(call_id=call.id, error=error.body(), facts=Facts.of(admitted.principal))
+                refused[call.id] = Outcome(call_id=call.id, error=error.body(), facts=Facts.of(principal))
         return asked, refused
 
-    def _place(self, admitted: AdmittedCall, preferred: Preferences) -> _Asked:
+    def _place(self, admitted: AdmittedCall, scope: str, preferred: Preferences) -> _Asked:
         asked = input_of(admitted.call, CompletionInput)
         routes = self._table.choose(asked.model, admitted.principal, preferred)
         key = key_of(
             FAMILY,
-            admitted.principal,
+            scope,
             {
                 "operation": admitted.call.operation,
                 "format": PROMPT_FORMAT,

@@ -48,29 +48,30 @@ class Families(Enum):
     PRODUCT_DETAIL = Family("product", "groups")
 
 
-def scope_of(principal: Principal) -> dict[str, canonical.Value]:
-    """What a caller may see and do, without who it is: colleagues with the same scope share entries."""
-    return {
-        "direct": frozenset(principal.direct),
-        "effective": frozenset(principal.effective),
-        "closure": frozenset(principal.closure),
-        "clearance": principal.clearance.value,
-        "permissions": frozenset(principal.permissions()),
-        "billing": principal.billing_group,
-        "epochs": principal.epochs,
-    }
+def scope_of(principal: Principal) -> str:
+    """A digest of what a caller may see and do, without who it is: colleagues with the same scope share entries."""
+    return canonical.digest(
+        {
+            "direct": frozenset(principal.direct),
+            "effective": frozenset(principal.effective),
+            "closure": frozenset(principal.closure),
+            "clearance": principal.clearance.value,
+            "permissions": frozenset(principal.permissions()),
+            "billing": principal.billing_group,
+            "epochs": principal.epochs,
+        }
+    )
 
 
-def key_of(family: Families, principal: Principal | None, parts: Mapping[str, canonical.Value]) -> str:
-    """The key of an entry.
+def key_of(family: Families, scope: str | None, parts: Mapping[str, canonical.Value]) -> str:
+    """The key of an entry; `scope` is the caller's `scope_of`.
 
     Raises:
-        ValueError: the family's keys hold a scope, and none was given.
+        ValueError: the family's keys hold a scope and none was given, or the other way round.
     """
     of = family.value
-    if of.scope == "groups" and principal is None:
-        raise ValueError(f"a key of {family.name} holds the caller's scope")
-    scope = scope_of(principal) if principal is not None and of.scope == "groups" else None
+    if (of.scope == "groups") != (scope is not None):
+        raise ValueError(f"a key of {family.name} takes {'a' if scope is None else 'no'} scope")
     return f"cohort:{of.prefix}:{canonical.digest({'family': of.prefix, 'scope': scope, 'parts': parts})}"
 
 

@@ -1,5 +1,6 @@
 """What billing groups prefer: providers in order, and the models that they may use."""
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,13 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.policy import Principal
+from storage import epochs
+from storage.sql import Database
 from storage.tables import GROUPS
+
+REMEMBERED = 30.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +23,29 @@ class Preferences:
 
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+
+
+class Remembered:
+    """The preferences of callers' billing groups, read again once the epoch of groups and hierarchy has moved.
+
+    A group's row that was changed without its epoch is noticed after `REMEMBERED` seconds.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[tuple[str, int], tuple[float, Preferences]] = {}
+
+    async def of(self, principals: Iterable[Principal]) -> dict[str, Preferences]:
+        """By billing group."""
+        now = time.monotonic()
+        places = {one.billing_group: (one.billing_group, one.epochs.get(epochs.POLICY, 0)) for one in principals}
+        current = {place: at for place, at in self._known.items() if now - at[0] < REMEMBERED}
+        due = [group for group, place in places.items() if place not in current]
+        if due:
+            async with self._database.read() as tx:
+                current |= {places[group]: (now, one) for group, one in (await read(tx, due)).items()}
+            self._known = current
+        return {group: current[place][1] for group, place in places.items()}
 
 
 async def read(tx: AsyncConnection, groups: Iterable[str]) -> dict[str, Preferences]:

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from domain.calls import Provenance, Usage
 from domain.policy import Grant, Level, Principal
-from storage.cache import Cache, Entry, Families, key_of
+from storage.cache import Cache, Entry, Families, key_of, scope_of
 from storage.redis_link import RedisLink
 
 KEY = bytes(range(32))
@@ -46,7 +46,7 @@ def entry(text: str = "An answer.", stored_at: float | None = None) -> Entry:
 
 
 def key(name: str) -> str:
-    return key_of(FAMILY, principal(), {"prompt": name})
+    return key_of(FAMILY, scope_of(principal()), {"prompt": name})
 
 
 @pytest_asyncio.fixture
@@ -173,13 +173,15 @@ async def test_redis_is_found_again_once_it_is_back(redis_url: str) -> None:
 def test_whoever_may_see_or_do_something_else_has_another_key(change: dict[str, Any]) -> None:
     parts = {"prompt": "a"}
 
-    assert key_of(FAMILY, principal(**change), parts) != key_of(FAMILY, principal(), parts)
+    assert key_of(FAMILY, scope_of(principal(**change)), parts) != key_of(FAMILY, scope_of(principal()), parts)
 
 
 def test_colleagues_share_keys() -> None:
     colleague = principal(user_id="grace", key_id="other", administers=("acme",))
 
-    assert key_of(FAMILY, colleague, {"prompt": "a"}) == key_of(FAMILY, principal(), {"prompt": "a"})
+    assert key_of(FAMILY, scope_of(colleague), {"prompt": "a"}) == key_of(
+        FAMILY, scope_of(principal()), {"prompt": "a"}
+    )
 
 
 names = st.lists(st.text(alphabet="ab:,", min_size=1, max_size=4), max_size=3).map(tuple)
@@ -187,8 +189,8 @@ names = st.lists(st.text(alphabet="ab:,", min_size=1, max_size=4), max_size=3).m
 
 @given(names, names, names, names)
 def test_no_two_scopes_meet_in_one_key(one: Any, two: Any, three: Any, four: Any) -> None:
-    first = key_of(FAMILY, principal(effective=one, closure=two), {"prompt": "a"})
-    second = key_of(FAMILY, principal(effective=three, closure=four), {"prompt": "a"})
+    first = key_of(FAMILY, scope_of(principal(effective=one, closure=two)), {"prompt": "a"})
+    second = key_of(FAMILY, scope_of(principal(effective=three, closure=four)), {"prompt": "a"})
 
     assert (first == second) == (set(one) == set(three) and set(two) == set(four))
 
@@ -196,4 +198,6 @@ def test_no_two_scopes_meet_in_one_key(one: Any, two: Any, three: Any, four: Any
 def test_a_family_that_holds_a_scope_takes_no_key_without_one() -> None:
     with pytest.raises(ValueError, match="LLM_RESPONSE"):
         key_of(FAMILY, None, {})
+    with pytest.raises(ValueError, match="GROUP_CONFIG"):
+        key_of(Families.GROUP_CONFIG, scope_of(principal()), {})
     assert key_of(Families.GROUP_CONFIG, None, {"group": "acme"}).startswith("cohort:group:config:")
