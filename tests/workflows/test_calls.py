@@ -161,7 +161,11 @@ async def test_groups_are_told_to_their_members(acme: World) -> None:
     assert mine.data["userId"] == "ada"
     assert theirs.data is not None
     assert theirs.data["groupId"] == "acme-research"
-    assert {origin["source"] for origin in theirs.data["permissions"]} == {"acme"}
+    assert {(origin["permission"], origin["source"], origin["kind"]) for origin in theirs.data["permissions"]} == {
+        ("products:write", "acme-research", "direct"),
+        ("completions:create", "acme", "shared"),
+        ("products:read", "acme", "shared"),
+    }
     assert code(foreign) is ErrorCode.NOT_FOUND
 
 
