@@ -21,14 +21,14 @@ class Message(Contract):
 class Retrieval(Contract):
     """Whether documents are looked up for the prompt, and how many passages the model is given."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether documents are looked up for the prompt.")
     top_k: int = Field(default=4, ge=1, le=20, description="How many document passages to give the model.")
 
 
 class ProductLookup(Contract):
     """Whether products are looked up for the prompt, and how many the model is given."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether products are looked up for the prompt.")
     limit: int = Field(default=3, ge=1, le=20, description="How many products to give the model.")
 
 
@@ -63,8 +63,8 @@ class CompletionInput(Contract):
     )
     model: str = Field(default="auto", max_length=128, description="A model's name, or auto for your group's choice.")
     max_tokens: int = Field(default=256, ge=1, le=32_768, description="The longest answer, in tokens.")
-    temperature: float = Field(default=0.2, ge=0, le=2)
-    stop: list[str] = Field(default=[], max_length=4)
+    temperature: float = Field(default=0.2, ge=0, le=2, description="0 keeps to the likeliest words; 2 varies most.")
+    stop: list[str] = Field(default=[], max_length=4, description="Texts that end the answer where they appear.")
     response_format: ResponseFormat = ResponseFormat()
     retrieval: Annotated[Retrieval, Lift("retrieval_")] = Retrieval()
     products: Annotated[ProductLookup, Lift("products_")] = ProductLookup()

@@ -16,9 +16,9 @@ JobStatus = Literal["queued", "running", "waiting", "completed", "failed", "canc
 class IngestInput(Contract):
     """Take in an uploaded file for a group."""
 
-    upload_id: str = Field(pattern=r"^[0-9a-f]{20}$")
-    group: str = Field(min_length=1, max_length=64)
-    access_level: Level | None = None
+    upload_id: str = Field(pattern=r"^[0-9a-f]{20}$", description="From POST /api/v1/admin/uploads.")
+    group: str = Field(min_length=1, max_length=64, description="The group that is to own what is taken in.")
+    access_level: Level | None = Field(default=None, description="The group's own level if left out.")
 
 
 class DocumentFile(Contract):
@@ -67,7 +67,7 @@ class JobOutput(Contract):
 class JobGetInput(Contract):
     """Follow a long-running call."""
 
-    id: str = Field(min_length=1, max_length=64)
+    id: str = Field(min_length=1, max_length=64, description="The jobId that the start of the call answered.")
 
 
 class IngestJob(Contract):

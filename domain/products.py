@@ -14,9 +14,13 @@ AttributeValue = str | bool | int | float
 class ProductFilters(Contract):
     """Narrow a search by facts. Attributes must equal what is given, all of them."""
 
-    category: str | None = Field(default=None, max_length=128)
-    min_price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    max_price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    category: str | None = Field(default=None, max_length=128, description="Only this category, as facets name it.")
+    min_price: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="The lowest price, in each product's currency."
+    )
+    max_price: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="The highest price, in each product's currency."
+    )
     attributes: dict[str, AttributeValue] = Field(
         default={}, max_length=16, description='Facts that must hold, such as {"colour": "red", "waterproof": true}.'
     )
@@ -32,10 +36,12 @@ class ProductSearchInput(Contract):
     """Search the products that your groups may see, by meaning and by words; without a query, list them."""
 
     query: str = Field(default="", max_length=1_000, description="What to look for, in words. Empty lists everything.")
-    limit: int = Field(default=50, ge=1, le=100)
+    limit: int = Field(default=50, ge=1, le=100, description="How many products a page has.")
     next_token: str | None = Field(default=None, max_length=4_096, description="From the page before.")
     filters: Annotated[ProductFilters, Lift()] = ProductFilters()
-    sort: Literal["relevance", "price_asc", "price_desc", "title"] = "relevance"
+    sort: Literal["relevance", "price_asc", "price_desc", "title"] = Field(
+        default="relevance", description="In which order."
+    )
 
 
 class ProductSummary(Contract):
@@ -68,8 +74,8 @@ class ProductSearchOutput(Contract):
 class ProductGetInput(Contract):
     """Look one product up. Ids are unique within an owner group: give it where two groups use the same id."""
 
-    id: str = Field(min_length=1, max_length=128)
-    owner_group: str | None = Field(default=None, max_length=64)
+    id: str = Field(min_length=1, max_length=128, description="The product's id, from a search or a citation.")
+    owner_group: str | None = Field(default=None, max_length=64, description="Whose product, if two share the id.")
 
 
 class ProductOutput(Contract):

@@ -162,10 +162,11 @@ class Dispatcher:
         calls = tuple(waiting.call for waiting in batch)
         seconds = min(max(self._left(call) for call in calls), EXECUTION_SECONDS)
         failure: CohortError = internal()
-        outcomes: dict[str, Outcome] = {}
+        outcomes: tuple[Outcome | None, ...] = (None,) * len(batch)
         try:
             answered = await self._engine.run(CallBatch(family=key[1], lane=key[0], calls=calls), seconds)
-            outcomes = {outcome.call_id: outcome for outcome in answered.outcomes}
+            if len(answered.outcomes) == len(batch):  # in the order of the calls
+                outcomes = answered.outcomes
         except CohortError as error:
             failure = error
         except asyncio.CancelledError:
@@ -178,8 +179,8 @@ class Dispatcher:
         finally:
             lane.running -= 1
             lane.pace = 0.7 * lane.pace + 0.3 * (self._clock() - began)
-            for waiting in batch:
-                _answer(waiting, outcomes.get(waiting.call.id), failure)
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                _answer(waiting, outcome, failure)
             self._pump(key, lane)
 
 

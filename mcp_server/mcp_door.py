@@ -72,6 +72,8 @@ def server(operations: dict[str, Operation], door: Door, version: str) -> Server
         title="Cohort",
         description="A group-aware AI platform: completions, products and groups, each call a durable workflow.",
         instructions=INSTRUCTIONS,
+        # No tool reads arguments from headers. Without this the SDK lists the tools before every call to find out.
+        get_tool_input_schema=lambda _: {"type": "object"},
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )

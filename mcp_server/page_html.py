@@ -172,7 +172,8 @@ def _type(document: Json, schema: Json) -> str:
     if "$ref" in schema:
         return _type(document, _resolve(document, schema))
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(document, each) for each in schema["anyOf"]))
+        branches = (each for each in schema["anyOf"] if each != {"type": "null"})
+        return " or ".join(dict.fromkeys(_type(document, each) for each in branches))
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if "const" in schema:

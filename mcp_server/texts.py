@@ -8,11 +8,18 @@ Json = dict[str, Any]
 
 def render(operation: str, body: Json) -> str:
     """The whole envelope as text."""
-    parts = [_failed(body["error"])] if not body["success"] else [_TEXTS.get(operation, _generic)(body["data"])]
+    parts = [_data(operation, body["data"]) if body["success"] else _failed(body["error"])]
     if "pagination" in body:
         parts.append(_page(body["pagination"]))
     parts.append(_about(body["metadata"]))
     return "\n\n".join(part for part in parts if part)
+
+
+def _data(operation: str, data: Json) -> str:
+    try:
+        return _TEXTS.get(operation, _generic)(data)
+    except KeyError:  # a worker of another version answers in another shape, and that is to be read too
+        return _generic(data)
 
 
 def _failed(error: Json) -> str:
