@@ -83,7 +83,13 @@ def dumps(value: Any) -> str:
 
 def _postgresql(cls: type[Database], url: URL, pool: int) -> Database:
     writer = create_async_engine(
-        url, pool_size=pool, max_overflow=pool, pool_pre_ping=True, pool_timeout=_BUSY_SECONDS, json_serializer=dumps
+        url,
+        pool_size=pool,
+        max_overflow=pool,
+        pool_pre_ping=True,
+        pool_timeout=_BUSY_SECONDS,
+        json_serializer=dumps,
+        hide_parameters=True,
     )
     reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return cls(reader, writer)
@@ -106,6 +112,7 @@ def _sqlite_engine(url: URL, *, size: int, begin: str, read_only: bool) -> Async
         max_overflow=0,
         pool_timeout=_BUSY_SECONDS * 2,
         json_serializer=dumps,
+        hide_parameters=True,  # an error is logged, what a caller wrote is not
         # With isolation_level None the driver never opens a transaction behind our back (it would, deferred, before
         # the first INSERT, and a deferred transaction that turns to writing fails instead of waiting).
         connect_args={"isolation_level": None, "timeout": _BUSY_SECONDS},
