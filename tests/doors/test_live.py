@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import fastmcp
 import pytest
+from fastmcp.client.transports import StreamableHttpTransport
 from mcp.client.client import Client
 
 from domain.ids import new_id
@@ -205,3 +207,14 @@ def test_liveness_takes_no_key_and_health_does(running: Stack) -> None:
         assert client.get("/api/v1/health/detailed").status_code == 401
     assert detailed["data"]["status"] == "ok"
     assert [group["id"] for group in detailed["data"]["groups"]] == ["partner"]
+
+
+async def test_a_second_client_library_gets_on_with_the_door(running: Stack) -> None:
+    transport = StreamableHttpTransport(f"{running.url}/mcp", headers={"X-API-Key": running.keys["partner"]})
+    async with fastmcp.Client(transport) as client:
+        assert len(await client.list_tools()) == 6
+        result = await client.call_tool("products_search", {"query": "lamp", "limit": 1})
+        assert result.structured_content is not None
+        assert result.structured_content["metadata"]["userGroups"] == ["partner"]
+        refused = await client.call_tool("products_search", {"limit": 0}, raise_on_error=False)
+        assert refused.is_error
