@@ -40,7 +40,7 @@ class Shop:
         running = await self.world.client.start_workflow(
             "Calls", batch, id=f"calls-{calls[0].id}", task_queue=TASK_QUEUE, result_type=BatchOutcome
         )
-        return list((await asyncio.wait_for(running.result(), 60)).outcomes)
+        return list((await asyncio.wait_for(running.result(), 200)).outcomes)
 
     async def accept(
         self, lines: Sequence[object], *, user: str = "kim", kind: str = "products", group: str = "shop", **more: Any
@@ -51,6 +51,7 @@ class Shop:
             f"{kind}_ingest",
             {"upload_id": upload, "group": group, "access_level": more.pop("level", None)},
             permission=f"{kind}:write",
+            seconds=120,
             **more,
         )
         [outcome] = await self.calls("ingestion", call)
@@ -62,7 +63,7 @@ class Shop:
         job = JobOutput.model_validate(outcome.data)
         assert job.status == "queued"
         running = self.world.client.get_workflow_handle(f"ingest-{job.job_id}", result_type=JobOutput)
-        ended = await asyncio.wait_for(running.result(), 90)
+        ended = await asyncio.wait_for(running.result(), 200)
         assert await self.job(user, job.job_id) == ended
         return ended
 
@@ -70,11 +71,11 @@ class Shop:
         return await self.closed(await self.accept(lines, **more), more.get("user", "kim"))
 
     async def job(self, user: str, id: str) -> JobOutput | ErrorCode:
-        [outcome] = await self.calls("jobs", self.world.call(user, "jobs_get", {"id": id}))
+        [outcome] = await self.calls("jobs", self.world.call(user, "jobs_get", {"id": id}, seconds=120))
         return JobOutput.model_validate(outcome.data) if outcome.error is None else outcome.error.code
 
     async def found(self, user: str, query: str, **more: Any) -> list[str]:
-        call = self.world.call(user, "products_search", {"query": query, **more})
+        call = self.world.call(user, "products_search", {"query": query, **more}, seconds=120)
         [outcome] = await self.calls("products", call)
         assert outcome.data is not None, outcome.error
         assert outcome.pagination is not None
