@@ -14,7 +14,6 @@ from domain.errors import CohortError
 from storage import provenance
 from storage.answers import Answers
 from storage.cache import Cache, Entry, Families, key_of, scope_of
-from storage.idempotency import IdempotencyKeys
 from storage.preferences import Preferences, Remembered
 from storage.sql import Database
 from workflows import ports
@@ -40,13 +39,10 @@ class _Asked:
 class LookUp:
     """One look into L1, one round trip to Redis and one snapshot of SQL for the whole batch."""
 
-    def __init__(
-        self, database: Database, cache: Cache, table: RouteTable, keys: IdempotencyKeys, answers: Answers
-    ) -> None:
+    def __init__(self, database: Database, cache: Cache, table: RouteTable, answers: Answers) -> None:
         self._database = database
         self._cache = cache
         self._table = table
-        self._keys = keys
         self._answers = answers
         self._preferences = Remembered(database)
 
@@ -65,7 +61,6 @@ class LookUp:
             else:
                 await self._cache.drop(one.key)
         jobs = [_job(one) for one in asked if one.id not in answers]
-        await self._point_to(jobs)
         answers |= {_id(job): _deferred(job) for job in jobs}
         outcomes = await bounded([answers[call.call.id] for call in calls], self._answers)
         return Answered(outcomes=outcomes, completions=tuple(jobs))
@@ -111,13 +106,6 @@ class LookUp:
             },
         )
         return _Asked(admitted=admitted, input=asked, key=key)
-
-    async def _point_to(self, jobs: list[CompletionJob]) -> None:
-        """Tell repeated requests where the first one goes on."""
-        keyed = [job for job in jobs if job.admitted.call.idempotency_key]
-        if keyed:
-            async with self._database.write() as tx:
-                await self._keys.go_on(tx, {_id(job): _workflow(job) for job in keyed})
 
 
 def _answer(one: _Asked, entry: Entry) -> Outcome:

@@ -145,7 +145,7 @@ def activities_of(parts: Parts) -> list[Callable[..., Any]]:
     keys, answers = IdempotencyKeys(answers_key), Answers(parts.database, answers_key)
     return [
         Admit(parts.database, keys, answers).run,
-        LookUp(parts.database, parts.cache, parts.routes, keys, answers).run,
+        LookUp(parts.database, parts.cache, parts.routes, answers).run,
         ReadGroups(parts.database).run,
         ReadHealth(
             parts.database, parts.redis, lambda: _vectors_answer(parts.vectors), parts.routes, parts.states, version()

@@ -107,13 +107,14 @@ class Calls:
         items = tuple(
             Settlement(call=call, outcome=_brief(call, self._ended[call.id]), principal=principals.get(call.id))
             for call in self._batch.calls
-            if self._ended[call.id].deferred is None or call.id not in principals
+            # What goes on elsewhere is written down there; here only where repeated requests find it.
+            if self._ended[call.id].deferred is None or call.id not in principals or call.idempotency_key
         )
         try:
             if items:
                 await ports.settle.local(Settlements(items=items), attempts=5, summary="audit and ledger")
         except failures.FAILED:
-            self._fail([item.call for item in items], internal().body())
+            self._fail([item.call for item in items if item.outcome.deferred is None], internal().body())
 
     def _fail(self, calls: "list[Call] | tuple[Call, ...]", error: ErrorBody) -> None:
         self._ended |= {call.id: Outcome(call_id=call.id, error=error) for call in calls}
