@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from temporalio import activity
 
-from activities.providers.routes import RouteStates, RouteTable
+from activities.parts import Calling
 from domain.answers import Answered
 from domain.calls import AdmittedCall, Facts, Outcome, Work
 from domain.health import ComponentHealth, GroupHealth, HealthOutput, State
@@ -39,13 +39,11 @@ class ReadHealth:
         database: Database,
         redis: RedisLink,
         vectors: Callable[[], Awaitable[bool]],
-        table: RouteTable,
-        states: RouteStates,
+        calling: Calling,
         version: str,
     ) -> None:
         self._database = database
-        self._table = table
-        self._states = states
+        self._calling = calling
         self._version = version
         self._probes = (
             Probe("database", self._database_answers, "no call can be answered", essential=True),
@@ -85,8 +83,8 @@ class ReadHealth:
     def _providers(self, principal: Principal) -> list[ComponentHealth]:
         """The routes that the caller may use, by how their last call from this worker ended."""
         found: list[ComponentHealth] = []
-        for route in self._table.open_to(principal):
-            last = self._states.state(route.name)
+        for route in self._calling.routes.open_to(principal):
+            last = self._calling.states.state(route.name)
             good, seconds = last if last is not None else (True, 0.0)
             note = "" if good else "its last call failed; other providers are tried where there are any"
             found.append(

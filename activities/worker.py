@@ -11,11 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from importlib import metadata
-from typing import Any
 
 import uvloop
 from opentelemetry import metrics
@@ -25,38 +22,17 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities.accept_ingests import AcceptIngests
-from activities.admit import Admit
-from activities.choose_routes import ChooseRoutes
 from activities.complete import Complete
-from activities.end_ingest import EndIngest
-from activities.find_products import FindProducts
-from activities.ingest_slice import IngestSlices
-from activities.look_up import LookUp
-from activities.providers.litellm_provider import LiteLLMProvider
-from activities.providers.routes import RouteConfig, RouteStates, RouteTable
-from activities.read_groups import ReadGroups
-from activities.read_health import ReadHealth
-from activities.read_jobs import ReadJobs
-from activities.read_products import ReadProducts
+from activities.parts import Calling, Parts
+from activities.providers.routes import RouteConfig, RouteTable
 from activities.refusals import Refusals
-from activities.retrieve_documents import RetrieveDocuments
-from activities.settle import Settle
-from activities.settle_completion import SettleCompletion
+from activities.wiring import activities_of, version
 from stack import telemetry
-from stack.settings import BadSettings, Settings, provider_environment
-from storage.answers import Answers
+from stack.settings import BadSettings, Resolved, Settings, provider_environment
 from storage.cache import Cache
-from storage.embeddings import Embedder, MiniLm
-from storage.idempotency import IdempotencyKeys
-from storage.indexing import Indexer
-from storage.pages import Pages
-from storage.redis_link import RedisLink
 from storage.secrets import Secrets
 from storage.sql import Database
 from storage.sweep import sweep
-from storage.uploads import Uploads
-from storage.vectors import Vectors
 from workflows.calls import Calls
 from workflows.completion import Completion
 from workflows.converter import data_converter
@@ -91,127 +67,39 @@ SANDBOX = SandboxedWorkflowRunner(
 _log = logging.getLogger("cohort.worker")
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the activities stand on, opened once a process."""
-
-    database: Database
-    redis: RedisLink
-    cache: Cache
-    secrets: Secrets
-    uploads: Uploads
-    vectors: Vectors
-    embedder: Embedder
-    routes: RouteTable
-    states: RouteStates
-    provider: LiteLLMProvider
-
-    @classmethod
-    async def open(
-        cls,
-        *,
-        database_url: str,
-        redis_url: str,
-        vectors_url: str,
-        uploads_url: str,
-        secret: bytes,
-        routes: Sequence[RouteConfig],
-    ) -> "Parts":
-        """Open them; SQL and Redis are connected when they are first used."""
-        secrets, redis = Secrets(secret), RedisLink(redis_url)
-        vectors, embedder = await asyncio.gather(Vectors.open(vectors_url), asyncio.to_thread(MiniLm.load))
-        return cls(
-            database=Database.open(database_url),
-            redis=redis,
-            cache=Cache(redis, secrets.key("cache")),
-            secrets=secrets,
-            uploads=Uploads(uploads_url),
-            vectors=vectors,
-            embedder=embedder,
-            routes=RouteTable(routes),
-            states=RouteStates(),
-            provider=LiteLLMProvider(),
-        )
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self.redis.close()
-        await self.database.close()
-
-
-def activities_of(parts: Parts) -> list[Callable[..., Any]]:
-    """Every activity that workflows run beside themselves, or in the workflows' queue."""
-    answers_key = parts.secrets.key("answers")
-    keys, answers = IdempotencyKeys(answers_key), Answers(parts.database, answers_key)
-    return [
-        Admit(parts.database, keys, answers).run,
-        LookUp(parts.database, parts.cache, parts.routes, answers).run,
-        ReadGroups(parts.database).run,
-        ReadHealth(
-            parts.database, parts.redis, lambda: _vectors_answer(parts.vectors), parts.routes, parts.states, version()
-        ).run,
-        ReadJobs(parts.database).run,
-        ReadProducts(
-            parts.database,
-            parts.vectors,
-            parts.embedder,
-            Pages(parts.secrets.key("pages")),
-            parts.redis,
-            answers,
-        ).run,
-        AcceptIngests(parts.database, parts.uploads).run,
-        IngestSlices(parts.database, parts.uploads, Indexer(parts.database, parts.vectors, parts.embedder)).run,
-        EndIngest(parts.database, parts.uploads, parts.vectors).run,
-        RetrieveDocuments(parts.database, parts.vectors, parts.embedder).run,
-        FindProducts(parts.database, parts.vectors, parts.embedder).run,
-        ChooseRoutes(parts.database, parts.routes).run,
-        Settle(parts.database, keys).run,
-        SettleCompletion(parts.database, keys, parts.cache).run,
-    ]
-
-
-def workers_of(
-    client: Client,
-    parts: Parts,
-    *,
-    roles: Sequence[str] = ROLES,
-    max_cached_workflows: int = 1_000,
-    runner: WorkflowRunner | None = None,
-) -> list[Worker]:
-    """One worker a role: workflows with their activities, and provider calls, which may run elsewhere.
+def workflow_worker(
+    client: Client, parts: Parts, *, max_cached_workflows: int = 1_000, runner: WorkflowRunner | None = None
+) -> Worker:
+    """Workflows, and the activities beside them.
 
     Workflows run without Temporal's sandbox by default: it imports them anew for every execution, which costs a
     quarter of the worker's time. Every test runs them in `SANDBOX`, where what is not deterministic is an error.
     """
-    made: list[Worker] = []
-    if "workflows" in roles:
-        made.append(
-            Worker(
-                client,
-                task_queue=TASK_QUEUE,
-                workflows=[Calls, Completion, Ingest],
-                activities=activities_of(parts),
-                interceptors=[Refusals()],
-                workflow_runner=runner or UnsandboxedWorkflowRunner(),
-                max_cached_workflows=max_cached_workflows,
-                max_concurrent_workflow_tasks=64,
-                max_concurrent_local_activities=64,
-                max_concurrent_activities=8,
-                graceful_shutdown_timeout=GRACE,
-            )
-        )
-    if "providers" in roles:
-        made.append(
-            Worker(
-                client,
-                task_queue=PROVIDER_QUEUE,
-                activities=[Complete(parts.routes, parts.provider, parts.states).run],
-                interceptors=[Refusals()],
-                max_concurrent_activities=64,
-                graceful_shutdown_timeout=GRACE,
-            )
-        )
-    return made
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=[Calls, Completion, Ingest],
+        activities=activities_of(parts),
+        interceptors=[Refusals()],
+        workflow_runner=runner or UnsandboxedWorkflowRunner(),
+        max_cached_workflows=max_cached_workflows,
+        max_concurrent_workflow_tasks=64,
+        max_concurrent_local_activities=64,
+        max_concurrent_activities=8,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+def provider_worker(client: Client, calling: Calling) -> Worker:
+    """Provider calls, which may run on machines of their own, without any storage."""
+    return Worker(
+        client,
+        task_queue=PROVIDER_QUEUE,
+        activities=[Complete(calling.routes, calling.provider, calling.states).run],
+        interceptors=[Refusals()],
+        max_concurrent_activities=64,
+        graceful_shutdown_timeout=GRACE,
+    )
 
 
 def routes_of(settings: Settings) -> list[RouteConfig]:
@@ -255,36 +143,43 @@ async def run(settings: Settings, roles: Sequence[str]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     where = settings.resolved()
     exporting = telemetry.start("cohort-worker", settings.otlp_endpoint, version=version())
-    parts = await Parts.open(
+    calling = Calling(RouteTable(routes_of(settings)))
+    async with contextlib.AsyncExitStack() as ending:
+        ending.callback(exporting.close)
+        client = await Client.connect(
+            where.temporal_address,
+            namespace=where.temporal_namespace,
+            data_converter=data_converter(Secrets(where.secret).key("payloads")),
+            interceptors=exporting.interceptors,
+        )
+        workers: list[Worker] = []
+        if "providers" in roles:
+            workers.append(provider_worker(client, calling))
+        if "workflows" in roles:
+            parts = await _opened(where, calling)
+            ending.push_async_callback(parts.close)
+            _watch_cache(parts.cache)
+            workers.append(workflow_worker(client, parts, max_cached_workflows=settings.max_cached_workflows))
+            sweeping = asyncio.create_task(_sweep(parts.database))
+            ending.callback(sweeping.cancel)
+        for worker in workers:
+            await ending.enter_async_context(worker)
+        sys.stdout.write(f"{READY}\n")
+        sys.stdout.flush()
+        if "providers" in roles:
+            calling.provider.warm()
+        await stop.wait()
+
+
+async def _opened(where: Resolved, calling: Calling) -> Parts:
+    return await Parts.open(
         database_url=where.database_url,
         redis_url=where.redis_url,
         vectors_url=where.vectors_url,
         uploads_url=where.uploads_url,
         secret=where.secret,
-        routes=routes_of(settings),
+        calling=calling,
     )
-    try:
-        client = await Client.connect(
-            where.temporal_address,
-            namespace=where.temporal_namespace,
-            data_converter=data_converter(parts.secrets.key("payloads")),
-            interceptors=exporting.interceptors,
-        )
-        _watch_cache(parts.cache)
-        workers = workers_of(client, parts, roles=roles, max_cached_workflows=settings.max_cached_workflows)
-        async with contextlib.AsyncExitStack() as polling:
-            for worker in workers:
-                await polling.enter_async_context(worker)
-            sys.stdout.write(f"{READY}\n")
-            sys.stdout.flush()
-            if "providers" in roles:
-                parts.provider.warm()
-            sweeping = asyncio.create_task(_sweep(parts.database))
-            await stop.wait()
-            sweeping.cancel()
-    finally:
-        await parts.close()
-        exporting.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -304,26 +199,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"The worker cannot run: {error}")
 
 
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("cohort")
-    except metadata.PackageNotFoundError:
-        return "0.0.0+source"
-
-
 def _provider(model: str) -> str:
     """LiteLLM's own name of the provider; a model without one is OpenAI's."""
     prefix, slash, _ = model.partition("/")
     return prefix if slash else "openai"
-
-
-async def _vectors_answer(vectors: Vectors) -> bool:
-    try:
-        await vectors.count("products")
-    except (RuntimeError, OSError, ValueError):
-        return False
-    return True
 
 
 async def _sweep(database: Database) -> None:

@@ -13,8 +13,9 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, Interceptor, WorkflowHandle
 from temporalio.worker import WorkflowRunner
 
+from activities.parts import Parts
 from activities.providers.routes import RouteConfig
-from activities.worker import SANDBOX, Parts, workers_of
+from activities.worker import SANDBOX, provider_worker, workflow_worker
 from domain.calls import BatchOutcome, Call, CallBatch, Caller, CallLabels, Outcome
 from domain.ids import new_id
 from domain.policy import Level
@@ -189,8 +190,10 @@ async def world(
         if cached is None:
             cached = int(os.environ.get("COHORT_TEST_MAX_CACHED_WORKFLOWS", "1000"))
         async with contextlib.AsyncExitStack() as polling:
-            for worker in workers_of(client, parts, max_cached_workflows=cached, runner=runner):
-                await polling.enter_async_context(worker)
+            await polling.enter_async_context(provider_worker(client, parts.calling))
+            await polling.enter_async_context(
+                workflow_worker(client, parts, max_cached_workflows=cached, runner=runner)
+            )
             yield World(client=client, parts=parts, keys=keys)
     finally:
         await parts.close()

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from activities.find_products import FindProducts
+from activities.parts import Parts
 from activities.retrieve_documents import PER_DOCUMENT, RetrieveDocuments
-from activities.worker import Parts
 from domain.calls import AdmittedCall, Call, Caller, CallLabels
 from domain.completions import CompletionInput, CompletionJob, Source
 from domain.policy import Level, Principal
