@@ -44,6 +44,8 @@ READY = "cohort-worker ready"
 ROLES = ("workflows", "providers")
 GRACE = timedelta(seconds=10)
 """How long activities may take to end once the worker is told to stop; providers are cut off after it and retried."""
+NOTICED_WITHIN = timedelta(seconds=2)
+"""How late a cancellation may reach a provider call: it comes with the answer to a heartbeat."""
 SWEEP_SECONDS = 600
 LOCAL_MODEL = "smollm2"
 LOCAL_CONTEXT = 1_024
@@ -98,6 +100,7 @@ def provider_worker(client: Client, calling: Calling) -> Worker:
         activities=[Complete(calling.routes, calling.provider, calling.states).run],
         interceptors=[Refusals()],
         max_concurrent_activities=64,
+        max_heartbeat_throttle_interval=NOTICED_WITHIN,
         graceful_shutdown_timeout=GRACE,
     )
 

@@ -1,5 +1,6 @@
 """`Completion`: one call that the cache could not answer, from retrieval to the ledger."""
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -54,6 +55,8 @@ class Completion:
             outcome = await self._settle_failure(error)
         except failures.FAILED as error:
             outcome = await self._settle_failure(CohortError.of(failures.body_of(error)))
+        except asyncio.CancelledError:
+            outcome = await self._settle_failure(CohortError.of(failures.cancelled()))
         self._report.ended(outcome)
         self._show()
         workflow.upsert_search_attributes([OUTCOME.value_set(outcome.error.code if outcome.error else "answered")])

@@ -1,9 +1,9 @@
 """How a failed activity becomes an answer that a caller may see."""
 
 from pydantic import ValidationError
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, TimeoutError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, TimeoutError
 
-from domain.errors import ErrorBody, internal
+from domain.errors import CohortError, ErrorBody, ErrorCode, internal
 from workflows.ports import REFUSED
 
 FAILED = (ActivityError, ApplicationError, TimeoutError)
@@ -13,12 +13,21 @@ FAILED = (ActivityError, ApplicationError, TimeoutError)
 def body_of(error: FailureError) -> ErrorBody:
     """The error that the activity meant for the caller, or `internal` where it meant none."""
     cause = _cause(error)
+    if isinstance(cause, CancelledError):
+        return cancelled()
     if isinstance(cause, ApplicationError) and cause.type == REFUSED and cause.details:
         try:
             return ErrorBody.model_validate(cause.details[0])
         except ValidationError:
             return internal().body()
     return internal().body()
+
+
+def cancelled() -> ErrorBody:
+    """What a caller is told when an operator has cancelled the execution."""
+    return CohortError(
+        ErrorCode.CONFLICT, "The call was ended by an operator before it was answered. Ask again if you still need it."
+    ).body()
 
 
 def cut_off(error: FailureError) -> bool:

@@ -20,6 +20,8 @@ _QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or importing waits for the network
     "LITELLM_MODE": "PRODUCTION",  # or it reads .env by itself
 }
+LONGEST = 400_000
+"""Characters of an answer: more than any `maxTokens` allows, and little enough for a workflow's payload."""
 _FINISHED = {"stop", "length", "content_filter", "tool_calls"}
 
 
@@ -89,7 +91,7 @@ class LiteLLMProvider:
             text, finish = choice.message.content, choice.finish_reason
         except (AttributeError, LookupError, TypeError):
             raise garbled() from None
-        if not isinstance(text, str) or (not text.strip() and finish != "content_filter"):
+        if not isinstance(text, str) or len(text) > LONGEST or (not text.strip() and finish != "content_filter"):
             raise garbled()
         usage = getattr(response, "usage", None)
         prompt = _count(getattr(usage, "prompt_tokens", None)) or estimate_tokens(*(one.content for one in messages))

@@ -94,6 +94,7 @@ async def test_a_missing_price_is_said_once(
         ("junk", ErrorCode.PROVIDER_UNAVAILABLE, True),
         ("html", ErrorCode.PROVIDER_UNAVAILABLE, True),
         ("list", ErrorCode.PROVIDER_UNAVAILABLE, True),
+        ("huge", ErrorCode.PROVIDER_UNAVAILABLE, True),
         ("empty", ErrorCode.PROVIDER_UNAVAILABLE, True),
         ("nochoices", ErrorCode.PROVIDER_UNAVAILABLE, True),
         ("nullmessage", ErrorCode.PROVIDER_UNAVAILABLE, True),

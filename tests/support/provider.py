@@ -5,7 +5,7 @@ What it does is chosen by the model's name in the request, so that routes with d
 - `good…`: answers from the prompt, citing the first source if there is one, with usage;
 - `echo`: answers with the last turn;
 - `nousage`: answers without usage; `empty`, `nochoices`, `wrongtypes`, `nullmessage`, `junk`, `html`, `list`,
-  `errorbody`: garbage of various kinds; `disconnect`: closes the connection without an answer;
+  `errorbody`, `huge`: garbage of various kinds; `disconnect`: closes the connection without an answer;
 - `status-503`: fails with that status; `slow-0.2`: answers after so many seconds; `hang`: never answers;
 - `flaky-2`: fails with 503 so many times, then answers.
 
@@ -127,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
                 answer["usage"] = "many"
             case "empty":
                 answer["choices"][0]["message"]["content"] = ""
+            case "huge":
+                answer["choices"][0]["message"]["content"] = "word " * 100_000
             case "nousage":
                 del answer["usage"]
             case _:

@@ -74,6 +74,24 @@ async def test_nobody_is_kept_past_the_deadline(acme: World, provider: Provider)
     assert time.monotonic() - began < 10
 
 
+async def test_what_an_operator_cancels_is_said_and_may_be_asked_again(acme: World, provider: Provider) -> None:
+    call = acme.ask("ada", "Well?", model="slow-30", idempotency_key="k1")
+    [started] = await acme.batch(call)
+
+    async def asked() -> bool:
+        return provider.attempts["slow-30"] == 1
+
+    await eventually(asked, seconds=10, what="the provider is asked")
+    await acme.client.get_workflow_handle(f"completion-{call.id}").cancel()
+    outcome = await acme.final(started)
+    [again] = await acme.batch(acme.ask("ada", "Something else", idempotency_key="k1"))
+
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.CONFLICT
+    assert "operator" in outcome.error.message
+    assert (await acme.final(again)).error is None
+
+
 async def test_a_provider_that_needs_a_second_attempt_gets_it(acme: World, provider: Provider) -> None:
     outcome = await acme.answer(acme.ask("ada", "Well?", model="flaky-1"))
 
