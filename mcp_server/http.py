@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,6 +22,7 @@ from mcp_server.identity import CORRELATION, REQUEST, Ids
 _log = logging.getLogger("cohort.access")
 _errors = logging.getLogger("cohort.door")
 _tracer = trace.get_tracer("cohort.door")
+_seconds = metrics.get_meter("cohort.door").create_histogram("http.server.request.duration", unit="s")
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 CLIENT_GONE = 499
@@ -103,7 +104,9 @@ class Outermost:
             finally:
                 route = getattr(scope.get("route"), "path", "unknown")
                 span.update_name(f"{scope['method']} {route}")
-                span.set_attributes({"http.route": route, "http.response.status_code": status})
+                told = {"http.route": route, "http.response.status_code": status}
+                span.set_attributes(told)
+                _seconds.record(time.perf_counter() - began, {"http.request.method": scope["method"], **told})
                 extra = {
                     "method": scope["method"],
                     "route": route,

@@ -138,6 +138,7 @@ async def test_nothing_that_callers_said_leaves_with_the_spans(pair: Pair) -> No
     assert KEY.encode() not in pair.seen.raw
     assert pair.keys["ada"].encode() not in pair.seen.raw
     assert {
+        "http.server.request.duration",
         "cohort.calls",
         "cohort.cache.lookups",
         "cohort.cost",
