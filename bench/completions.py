@@ -55,9 +55,16 @@ async def mcp_caller(stack: Running) -> Call:
         "Authorization": f"Bearer {stack.keys['sales']}",
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": "2025-11-25",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "completions_create",
     }
-    params = {"name": "completions_create", "arguments": {"prompt": QUESTION, "max_tokens": 48}}
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "cohort-bench", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = {"name": "completions_create", "arguments": {"prompt": QUESTION, "max_tokens": 48}, "_meta": meta}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
 
     async def call() -> None:
