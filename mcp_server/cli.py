@@ -47,9 +47,9 @@ again; 2 something stood in the way (a setting, a port, a missing program, the s
 @app.command(epilog=UP_EXITS)
 def up() -> None:
     """Run the whole stack until Ctrl-C: Temporal, Redis, local model, worker, front door."""
-    from stack.up import run
+    from stack.up import main as run_stack
 
-    raise typer.Exit(run())
+    run_stack()
 
 
 @app.command()

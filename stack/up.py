@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from stack import demo, home, leftovers, preflight, services
 from stack.concurrency import together, unless
@@ -104,5 +105,17 @@ def _reach_loopback_directly() -> None:
         os.environ[name] = ",".join([*filter(None, [os.environ.get(name)]), "127.0.0.1", "localhost"])
 
 
+def main() -> NoReturn:
+    """The command: run the stack, then end this process at once.
+
+    Temporal's client keeps threads of its own, which can abort an interpreter that is being taken down
+    (temporalio/sdk-python#300). Everything has been stopped and written by then, so nothing is left to take down.
+    """
+    code = run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(run())
+    main()
