@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so that `cohort --help` is quick.
 """
 
+import json
 import os
 import sys
 from typing import Annotated
@@ -64,6 +65,46 @@ def serve() -> None:
 def worker() -> None:
     """Run one worker until SIGTERM."""
     os.execv(sys.executable, [sys.executable, "-m", "activities.worker"])
+
+
+@app.command()
+def llm(
+    port: Annotated[int, typer.Option(help="Where to listen.")] = 8090,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+) -> None:
+    """Run the small local model until SIGTERM; callers must show COHORT_LOCAL_LLM_KEY."""
+    from stack.local_llm import run
+
+    run(port, host)
+
+
+@app.command()
+def migrate(as_json: cli_made.AsJson = False) -> None:
+    """Bring the tables of COHORT_DATABASE_URL up to date. Safe to run again, and by several at once."""
+    with cli_made.settings_errors():
+        from stack.install import migrate_tables
+
+        changed = migrate_tables()
+    said = "The database's tables are now up to date." if changed else "The database's tables were up to date already."
+    typer.echo(json.dumps({"changed": changed}) if as_json else said)
+
+
+@app.command()
+def bootstrap(as_json: cli_made.AsJson = False) -> None:
+    """Make a first administrator (user `admin` of group `platform`) in the database, and print a key for him.
+
+    It needs COHORT_DATABASE_URL and the master secret, not a running front door. Earlier keys stay valid.
+    """
+    with cli_made.settings_errors():
+        from stack.install import first_administrator
+
+        first = first_administrator()
+    if as_json:
+        typer.echo(json.dumps({"user": first.user, "group": first.group, "key": first.token, "made": first.made}))
+        return
+    typer.echo(f"{' and '.join(first.made)} made.\n" if first.made else "", nl=False)
+    typer.echo(f"A key for {first.user}, an administrator of every group. It is shown only now:\n\n  {first.token}\n")
+    typer.echo("Give it to the command line with: export COHORT_API_KEY=…")
 
 
 @app.command()

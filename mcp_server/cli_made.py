@@ -1,7 +1,9 @@
 """Commands made from the table of operations: an option for every field of the input."""
 
+import contextlib
 import inspect
 import sys
+from collections.abc import Generator
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -44,8 +46,15 @@ def add_commands(app: typer.Typer, operations: dict[str, Operation] = OPERATIONS
 
 def settings() -> Settings:
     """This process's settings, or the end of it with a sentence."""
-    try:
+    with settings_errors():
         return Settings.load()
+
+
+@contextlib.contextmanager
+def settings_errors() -> Generator[None]:
+    """End the process with a sentence where a setting does not fit."""
+    try:
+        yield
     except BadSettings as error:
         fail(str(error), USAGE)
 

@@ -1,7 +1,7 @@
-"""The local language model as a process: llama.cpp's OpenAI-compatible server on loopback.
+"""The local language model as a process: llama.cpp's OpenAI-compatible server.
 
-`python -m stack.local_llm PORT` reads the key that callers must show from COHORT_LOCAL_LLM_KEY. The model is a small
-one, for trying the flow: it answers fast and knows little.
+`python -m stack.local_llm PORT` (or `cohort llm`) reads the key that callers must show from COHORT_LOCAL_LLM_KEY. The
+model is a small one, for trying the flow: it answers fast and knows little.
 """
 
 import importlib
@@ -21,7 +21,7 @@ CONTEXT_TOKENS = 4_096
 """Prompt and answer of one completion together."""
 
 
-def serve(port: int, key: str) -> None:
+def serve(port: int, key: str, host: str = "127.0.0.1") -> None:
     """Serve until SIGTERM or SIGINT. A model file that cannot be read ends the process with exit code 1."""
     # the handlers come first, since loading the model takes a moment and ignores signals otherwise
     stop = threading.Event()
@@ -36,7 +36,7 @@ def serve(port: int, key: str) -> None:
     parameters = llama.CommonParams()
     parameters.model.path = str(local_model())
     parameters.model_alias = {MODEL_NAME}
-    parameters.hostnames = ["127.0.0.1"]
+    parameters.hostnames = [host]
     parameters.port = port
     parameters.api_keys = [key]
     parameters.n_parallel = SLOTS
@@ -54,12 +54,17 @@ def serve(port: int, key: str) -> None:
     stop.wait()
 
 
-def main() -> None:
-    """Serve on the port of the command line."""
+def run(port: int, host: str = "127.0.0.1") -> None:
+    """Serve with the key that the settings name."""
     key = Settings.load().local_llm_key
     if key is None:
-        sys.exit("COHORT_LOCAL_LLM_KEY is not set: `cohort up` starts this process.")
-    serve(int(sys.argv[1]), key.get_secret_value())
+        sys.exit("COHORT_LOCAL_LLM_KEY is not set: callers and this server must share one. `cohort up` makes its own.")
+    serve(port, key.get_secret_value(), host)
+
+
+def main() -> None:
+    """Serve on the port of the command line."""
+    run(int(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ DEMO_GROUPS = (
     DemoGroup("acme-sales", "Acme Sales", Level.INTERNAL, "acme", permissions=(*_WRITES, "objects:publish")),
     DemoGroup(
         "partner",
-        "Northgate Supply",
+        "Northgate Trading",
         Level.PUBLIC,
         permissions=("completions:create", "products:read", *_WRITES, "objects:publish"),
     ),

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from mcp_server.cli import app
 from stack.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,10 @@ def test_every_image_is_pinned_or_built_here(compose: dict[str, Any]) -> None:
 
 def test_each_process_of_the_embedded_stack_has_its_service(compose: dict[str, Any]) -> None:
     commands = {service["command"][0] for service in compose["services"].values() if "build" in service}
-    assert {"serve", "worker", "migrate", "llm"} <= commands
+    assert commands == {"serve", "worker", "migrate", "llm"}
+    assert commands <= {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
     assert {"postgres", "redis", "s3", "temporal", "temporal-ui", "otel-collector", "traces"} <= set(
         compose["services"]
     )
