@@ -8,7 +8,7 @@ LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes 
 UV := $(shell command -v uv || echo pipx run uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench format lock clean
+.PHONY: help up test check bench format docs histories lock clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ bench: $(STAMPS)/dev  ## measure, and write bench/results/
 
 format: $(STAMPS)/dev  ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+docs: $(STAMPS)/dev  ## write the README's tables and docs/reference.md anew
+	@$(BIN)/python -m mcp_server.docs
+
+histories: $(STAMPS)/dev  ## record the workflow histories that every change must replay
+	@$(BIN)/python -m tests.workflows.histories
 
 lock:  ## choose newer versions and write their hashes to requirements/
 	$(UV) $(LOCK) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
