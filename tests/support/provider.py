@@ -7,6 +7,7 @@ What it does is chosen by the model's name in the request, so that routes with d
 - `nousage`: answers without usage; `empty`, `nochoices`, `wrongtypes`, `nullmessage`, `junk`, `html`, `list`,
   `errorbody`, `huge`: garbage of various kinds; `disconnect`: closes the connection without an answer;
 - `status-503`: fails with that status; `slow-0.2`: answers after so many seconds; `hang`: never answers;
+- `held`: answers once the test sets `released`;
 - `flaky-2`: fails with 503 so many times, then answers.
 
 Requests are validated as strictly as the format says, and recorded.
@@ -38,7 +39,7 @@ class Provider:
     attempts: Counter[str] = field(default_factory=Counter[str])
     """How often each model was asked."""
     released: threading.Event = field(default_factory=threading.Event)
-    """Set to let go of requests that hang."""
+    """Set to let go of requests that hang or are held."""
 
     def asked(self, model: str) -> list[dict[str, Any]]:
         """The requests for one model."""
@@ -98,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "disconnect":
                 self.close_connection = True
                 return
+            case "held":
+                provider.released.wait(60)
             case "slow":
                 provider.released.wait(float(much))
             case "status":

@@ -169,24 +169,25 @@ async def test_sources_are_given_cited_and_filtered(acme: World, provider: Provi
 
 
 async def test_an_answer_is_not_kept_where_something_moved_meanwhile(acme: World, provider: Provider) -> None:
-    asking = asyncio.create_task(acme.answer(acme.ask("ada", "Well?", model="slow-0.5")))
+    asking = asyncio.create_task(acme.answer(acme.ask("ada", "Well?", model="held")))
 
     async def asked() -> bool:
-        return provider.attempts["slow-0.5"] == 1
+        return provider.attempts["held"] == 1
 
     await eventually(asked, seconds=10, what="the provider is asked")
     async with acme.parts.database.write() as tx:
         await epochs.bump(tx, [epochs.of_group("acme")])
+    provider.released.set()
     assert (await asking).error is None
 
     async with acme.parts.database.read() as tx:
         now = await epochs.read(tx, ["group:acme"])
-    again = await acme.answer(acme.ask("ada", "Well?", model="slow-0.5"))
+    again = await acme.answer(acme.ask("ada", "Well?", model="held"))
 
     assert now["group:acme"] > 0
     assert again.usage is not None
     assert not again.usage.cached
-    assert provider.attempts["slow-0.5"] == 2
+    assert provider.attempts["held"] == 2
 
 
 async def test_without_redis_calls_go_on(tmp_path: Path, temporal: str, provider: Provider) -> None:

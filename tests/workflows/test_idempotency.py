@@ -52,14 +52,15 @@ async def test_another_users_key_is_another_key(acme: World, provider: Provider)
 
 
 async def test_a_request_that_is_repeated_while_it_runs_waits_for_the_first(acme: World, provider: Provider) -> None:
-    first = acme.ask("ada", "Once only", model="slow-0.2", idempotency_key="k1")
+    first = acme.ask("ada", "Once only", model="held", idempotency_key="k1")
     [started] = await acme.batch(first)
 
-    [repeated] = await acme.batch(acme.ask("ada", "Once only", model="slow-0.2", idempotency_key="k1"))
+    [repeated] = await acme.batch(acme.ask("ada", "Once only", model="held", idempotency_key="k1"))
+    provider.released.set()
 
     assert repeated.deferred == started.deferred == f"completion-{first.id}"
     assert (await acme.final(repeated)).data == (await acme.final(started)).data
-    assert provider.attempts == {"slow-0.2": 1}
+    assert provider.attempts == {"held": 1}
 
 
 async def test_of_two_in_one_batch_one_runs(acme: World, provider: Provider) -> None:
