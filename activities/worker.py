@@ -48,8 +48,8 @@ NOTICED_WITHIN = timedelta(seconds=2)
 """How late a cancellation may reach a provider call: it comes with the answer to a heartbeat."""
 SWEEP_SECONDS = 600
 LOCAL_MODEL = "smollm2"
-LOCAL_CONTEXT = 1_024
-"""The local model could read four times as much, but reads some 200 tokens a second on one core: people wait for it."""
+LOCAL_CONTEXT = 640
+"""The local model could read six times as much, but reads some 130 tokens a second on one core: people wait for it."""
 
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
