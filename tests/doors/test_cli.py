@@ -1,7 +1,6 @@
 """The command line against the running stack."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any
 import pytest
 
 from domain.ids import new_id
+from tests.support.environment import clean_environment
 from tests.support.stack import Stack
 
 
 def cohort(*arguments: str, url: str | None = None, key: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a command as a user does."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COHORT_")}
+    clean = clean_environment()
     own = {"COHORT_URL": url, "COHORT_API_KEY": key, "COLUMNS": "200"}
     return subprocess.run(
         [sys.executable, "-m", "mcp_server.cli", *arguments],

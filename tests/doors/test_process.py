@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from mcp_server.problems import BODY, validate
+from tests.support.environment import clean_environment
 from tests.support.servers import free_port, wait_until
 
 HEAVY = ("litellm", "lancedb", "onnxruntime", "tokenizers", "numpy", "pyarrow", "redis")
@@ -44,7 +45,7 @@ def test_help_is_quick_and_shows_examples() -> None:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "secret.key").write_bytes(os.urandom(32))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COHORT_")}
+    clean = clean_environment()
     own = {"COHORT_HOME": str(tmp_path), "COHORT_PORT": str(free_port()), "COHORT_TEMPORAL_ADDRESS": "127.0.0.1:1"}
     return {**clean, **own}
 
@@ -76,7 +77,7 @@ def test_it_says_when_it_is_ready_stays_small_and_stops_on_sigterm(environment: 
 
 
 def test_without_a_secret_it_says_so_and_ends(tmp_path: Path) -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COHORT_")}
+    clean = clean_environment()
     ended = subprocess.run(
         [sys.executable, "-m", "mcp_server.app"],
         env={**clean, "COHORT_HOME": str(tmp_path / "empty")},

@@ -1,6 +1,5 @@
 """`cohort mcp`: what an agent on stdio meets."""
 
-import os
 import sys
 from typing import cast
 
@@ -11,11 +10,12 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import RequestParamsMeta
 
 from tests.doors.live import QUICK_FLAT
+from tests.support.environment import clean_environment
 from tests.support.stack import Stack
 
 
 def bridge(url: str, key: str) -> StdioServerParameters:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COHORT_")}
+    clean = clean_environment()
     return StdioServerParameters(
         command=sys.executable,
         args=["-m", "mcp_server.cli", "mcp"],

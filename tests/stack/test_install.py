@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from storage.identity import Database, Identity, Secrets
+from tests.support.environment import clean_environment
 
 SECRET = bytes(range(32))
 
@@ -20,7 +20,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     url = f"sqlite+aiosqlite:///{tmp_path / 'cohort.db'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_url")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COHORT_")}
+    clean = clean_environment()
     key = base64.b64encode(SECRET).decode()
     return clean | {"COHORT_HOME": str(tmp_path), "COHORT_DATABASE_URL": url, "COHORT_SECRET_KEY": key}
 

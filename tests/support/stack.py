@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import psutil
 
 from stack import processes
 from stack.resolved import StateFolder
+from tests.support.environment import clean_environment
 from tests.support.servers import free_port, wait_until
 
 READY_WITHIN = 180
@@ -55,7 +55,7 @@ def read_up(home: Path) -> dict[str, Any]:
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
     """An environment for a stack of its own: free ports, nothing inherited of another stack's settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COHORT_")}
+    clean = clean_environment()
     own = {
         "COHORT_HOME": str(home),
         "COHORT_PORT": str(free_port()),

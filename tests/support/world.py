@@ -22,6 +22,7 @@ from domain.policy import Level
 from storage import documents, groups, migrate
 from storage.documents import NewDocument
 from storage.indexing import Indexer
+from tests.support.environment import cached_workflows
 from tests.support.provider import KEY, Provider
 from workflows import report
 from workflows.attributes import attributes_of
@@ -186,9 +187,7 @@ async def world(
         client = await Client.connect(
             temporal, data_converter=data_converter(parts.secrets.key("payloads")), interceptors=list(interceptors)
         )
-        cached = max_cached_workflows
-        if cached is None:
-            cached = int(os.environ.get("COHORT_TEST_MAX_CACHED_WORKFLOWS", "1000"))
+        cached = cached_workflows() if max_cached_workflows is None else max_cached_workflows
         async with contextlib.AsyncExitStack() as polling:
             await polling.enter_async_context(provider_worker(client, parts.calling))
             await polling.enter_async_context(

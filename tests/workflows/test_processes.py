@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import os
 import secrets
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from storage import groups, migrate
 from storage.secrets import Secrets
 from storage.sql import Database
 from tests.support.collector import Collector, SeenSpan, collector
+from tests.support.environment import clean_environment
 from tests.support.provider import KEY, Provider
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
@@ -42,7 +42,7 @@ class Pair:
 async def pair(tmp_path: Path, temporal: str, redis_url: str, provider: Provider) -> AsyncGenerator[Pair]:
     port = free_port()
     with collector() as seen:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COHORT_")} | {
+        environment = clean_environment() | {
             "COHORT_HOME": str(tmp_path / "home"),
             "COHORT_PORT": str(port),
             "COHORT_TEMPORAL_ADDRESS": temporal,
