@@ -1,6 +1,6 @@
 """Natural batching: concurrent calls of one group and family share workflow executions, and a lone call waits for none.
 
-There is no timer. At most four executions of a lane are in flight; what queues behind them fills the next one.
+There is no timer. At most two executions of a lane are in flight; what queues behind them fills the next one.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from typing import Protocol
 from domain.calls import BatchOutcome, Call, CallBatch, Outcome
 from domain.errors import CohortError, ErrorCode, internal
 
-IN_FLIGHT = 4
-"""Executions of one lane at a time."""
+IN_FLIGHT = 2
+"""Executions of one lane at a time: one would be faster still, but let one slow call hold up its lane (ADR 0001)."""
 
 BATCH_CALLS = 64
 """Calls of one execution."""

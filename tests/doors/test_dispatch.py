@@ -88,7 +88,7 @@ async def test_groups_and_families_do_not_share_executions(temporal: str) -> Non
         assert [outcome.data and outcome.data["batch"] for outcome in outcomes] == [1, 1, 1, 1]
 
 
-async def test_at_most_four_executions_are_in_flight_and_the_queue_fills_the_next(temporal: str) -> None:
+async def test_a_lanes_executions_in_flight_are_bounded_and_the_queue_fills_the_next(temporal: str) -> None:
     queue, group = new_id(), f"g-{new_id()}"
     async with echo_worker(temporal, queue):
         dispatcher = dispatcher_of(temporal, queue)
