@@ -20,7 +20,7 @@ from domain.errors import CohortError, ErrorCode, internal
 from mcp_server.dispatch import deadline_exceeded
 from workflows import report
 from workflows.attributes import attributes_of
-from workflows.ports import TASK_QUEUE
+from workflows.ports import TASK_QUEUE, TASK_TIMEOUT
 
 START_SECONDS = 2.4
 """How long starting may take in all, so that an absent server is answered in under 3 s."""
@@ -129,6 +129,7 @@ class TemporalEngine:
                     id=_id(batch),
                     task_queue=self._task_queue,
                     execution_timeout=timedelta(seconds=seconds + GRACE_SECONDS),
+                    task_timeout=TASK_TIMEOUT,
                     static_summary=report.batch_summary(batch),
                     search_attributes=attributes_of(batch.calls, batch.lane, batch.family),
                     memo={"calls": {call.id: call.operation for call in batch.calls}},

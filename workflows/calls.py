@@ -92,6 +92,7 @@ class Calls:
                 parent_close_policy=ParentClosePolicy.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 execution_timeout=CHILD_LIMIT if isinstance(job, CompletionJob) else None,
+                task_timeout=ports.TASK_TIMEOUT,
                 static_summary=report.child_summary(name, call, principal.billing_group),
                 search_attributes=attributes_of((call,), principal.billing_group, self._batch.family),
             )

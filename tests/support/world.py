@@ -27,7 +27,7 @@ from tests.support.provider import KEY, Provider
 from workflows import report
 from workflows.attributes import attributes_of
 from workflows.converter import data_converter
-from workflows.ports import TASK_QUEUE
+from workflows.ports import TASK_QUEUE, TASK_TIMEOUT
 
 SECRET = bytes(range(32))
 KEY_ENV = "COHORT_TEST_PROVIDER_KEY"
@@ -112,6 +112,7 @@ class World:
             batch,
             id=f"calls-{lane}-{calls[0].id}",
             task_queue=TASK_QUEUE,
+            task_timeout=TASK_TIMEOUT,
             result_type=BatchOutcome,
             static_summary=report.batch_summary(batch),
             search_attributes=attributes_of(batch.calls, lane, batch.family),

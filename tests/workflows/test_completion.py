@@ -71,7 +71,7 @@ async def test_nobody_is_kept_past_the_deadline(acme: World, provider: Provider)
 
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20  # the provider would have taken 30 s
 
 
 async def test_what_an_operator_cancels_is_said_and_may_be_asked_again(acme: World, provider: Provider) -> None:

@@ -23,7 +23,7 @@ from storage.tables import DOCUMENTS, INGEST_ROWS, PRODUCTS
 from storage.upload_lines import read_slice
 from storage.vector_rows import Ref
 from tests.support.world import World, world
-from workflows.ports import TASK_QUEUE
+from workflows.ports import TASK_QUEUE, TASK_TIMEOUT
 
 WRITES = ("products:read", "products:write", "documents:write", "completions:create")
 
@@ -38,7 +38,12 @@ class Shop:
     async def calls(self, family: str, *calls: Any) -> list[Outcome]:
         batch = CallBatch(family=family, lane="shop", calls=calls)
         running = await self.world.client.start_workflow(
-            "Calls", batch, id=f"calls-{calls[0].id}", task_queue=TASK_QUEUE, result_type=BatchOutcome
+            "Calls",
+            batch,
+            id=f"calls-{calls[0].id}",
+            task_queue=TASK_QUEUE,
+            task_timeout=TASK_TIMEOUT,
+            result_type=BatchOutcome,
         )
         return list((await asyncio.wait_for(running.result(), 200)).outcomes)
 
