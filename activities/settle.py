@@ -1,5 +1,6 @@
 """Write down how calls ended: audit, ledger, idempotency, in one transaction for the whole batch."""
 
+import time
 from collections.abc import Sequence
 
 from opentelemetry import metrics
@@ -9,7 +10,7 @@ from temporalio import activity
 from domain.calls import Call, Outcome, Settled, Settlement, Settlements, Usage
 from domain.errors import ErrorCode
 from domain.policy import Principal
-from storage import audit, ledger
+from storage import answers, audit, idempotency, ledger
 from storage.audit import Actor, Decision, Entry
 from storage.idempotency import IdempotencyKeys
 from storage.ledger import LedgerRow
@@ -55,6 +56,8 @@ async def write(tx: AsyncConnection, items: Sequence[Settlement], keys: Idempote
     await ledger.record(tx, [row for item in items if (row := _row(item)) is not None])
     claimed = [item for item in items if item.call.idempotency_key is not None and item.principal is not None]
     await keys.finish(tx, [item.outcome for item in claimed if item.outcome.error is None])
+    stored = [item.call.id for item in claimed if item.outcome.stored]
+    await answers.keep(tx, stored, time.time() + idempotency.LIFETIME)
     failed = [item.call.id for item in claimed if item.outcome.error is not None]
     if failed:
         await keys.release(tx, failed)

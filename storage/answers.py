@@ -1,11 +1,16 @@
-"""Answers too large to travel through a workflow: sealed, kept for ten minutes, fetched by the door that waits."""
+"""Answers too large to travel through a workflow: sealed, kept for ten minutes, fetched by the door that waits.
+
+Those of calls with an idempotency key are kept as long as the key.
+"""
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import CohortError, ErrorCode
 from storage.sealing import open_sealed, seal
@@ -50,3 +55,9 @@ class Answers:
                 ErrorCode.NOT_FOUND, "The answer was kept for ten minutes and is gone. Make the call again."
             )
         return json.loads(open_sealed(self._cipher, bytes(sealed), call_id.encode()))
+
+
+async def keep(tx: AsyncConnection, call_ids: Sequence[str], until: float) -> None:
+    """Keep stored answers until then, a Unix time, as repeated requests will ask for them."""
+    if call_ids:
+        await tx.execute(update(ANSWERS).where(ANSWERS.c.call_id.in_(sorted(call_ids))).values(expires_at=until))

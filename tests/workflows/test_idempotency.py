@@ -1,10 +1,14 @@
 """Repeated requests: one runs, the others get its answer."""
 
+import time
+
 import pytest
 from sqlalchemy import func, select, update
 
 from domain.errors import ErrorCode
 from domain.policy import Level
+from storage.answers import Answers
+from storage.sweep import sweep
 from storage.tables import DOCUMENTS, LEDGER
 from tests.support.provider import Provider
 from tests.support.world import World
@@ -75,6 +79,22 @@ async def test_of_two_in_one_batch_one_runs(acme: World, provider: Provider) -> 
     assert second.error.details["retryAfter"] == 1
     assert (await acme.final(first)).error is None
     assert provider.attempts == {"good": 1}
+
+
+async def test_an_answer_too_large_to_travel_is_kept_as_long_as_its_key(acme: World, provider: Provider) -> None:
+    prompt, answers = "lamp " * 5_000, Answers(acme.parts.database, acme.parts.secrets.key("answers"))
+    assert (await acme.answer(acme.ask("ada", prompt, model="echo"))).error is None
+    cached = await acme.batch(*(acme.ask("ada", prompt, model="echo", idempotency_key=f"k{n}") for n in range(50)))
+    place = next(place for place, outcome in enumerate(cached) if outcome.stored)
+    async with acme.parts.database.write() as tx:
+        assert await sweep(tx, now=time.time() + 23 * 3600) == 0
+
+    [again] = await acme.batch(acme.ask("ada", prompt, model="echo", idempotency_key=f"k{place}"))
+
+    assert again.error is None
+    assert again.stored
+    assert prompt.strip() in (await answers.get(again.call_id))["text"]
+    assert provider.attempts == {"echo": 1}
 
 
 async def test_a_failed_request_may_be_tried_again(acme: World, provider: Provider) -> None:
