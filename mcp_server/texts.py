@@ -56,7 +56,7 @@ def _products(data: Json) -> str:
     else:
         rows = [
             f"| {one['rank']} | {_cell(one['title'])} | `{one['id']}` | {_cell(one['category'])} | "
-            f"{one['price']} {one['currency']} | {_cell(_pairs(one['attributes']))} | {one['ownerGroup']} |"
+            f"{_price(one)} | {_cell(_pairs(one['attributes']))} | {one['ownerGroup']} |"
             for one in data["items"]
         ]
         head = "| rank | title | id | category | price | attributes | owner group |\n|---|---|---|---|---|---|---|"
@@ -71,8 +71,11 @@ def _products(data: Json) -> str:
 
 def _product(data: Json) -> str:
     facts = {key: value for key, value in data.items() if key not in ("title", "description", "price", "currency")}
-    price = f"{data['price']} {data['currency']}"
-    return "\n\n".join([f"**{data['title']}**, {price}", data["description"], "\n".join(_facts(facts))])
+    return "\n\n".join([f"**{data['title']}**, {_price(data)}", data["description"], "\n".join(_facts(facts))])
+
+
+def _price(one: Json) -> str:
+    return f"{one['price']:.2f} {one['currency']}"
 
 
 def _groups(data: Json) -> str:
