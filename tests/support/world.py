@@ -30,7 +30,7 @@ from workflows.converter import data_converter
 from workflows.ports import TASK_QUEUE, TASK_TIMEOUT
 
 SECRET = bytes(range(32))
-KEY_ENV = "COHORT_TEST_PROVIDER_KEY"
+KEY_ENV = "TEST_PROVIDER_KEY"
 FAMILY_OF = {
     "completions_create": "completions",
     "products_search": "products",
