@@ -66,6 +66,9 @@ SANDBOX = SandboxedWorkflowRunner(
 )
 """Runs workflows so that a clock, a random number or a file in one is an error; pure modules are shared."""
 
+WORKFLOW_TASKS = 64
+"""Workflows that a worker moves on at a time."""
+
 _log = logging.getLogger("cohort.worker")
 
 
@@ -85,7 +88,8 @@ def workflow_worker(
         interceptors=[Refusals()],
         workflow_runner=runner or UnsandboxedWorkflowRunner(),
         max_cached_workflows=max_cached_workflows,
-        max_concurrent_workflow_tasks=64,
+        # A task of another workflow than the cache holds would end a workflow's local activities to make room.
+        max_concurrent_workflow_tasks=min(WORKFLOW_TASKS, max(max_cached_workflows, 1)),
         max_concurrent_local_activities=64,
         max_concurrent_activities=8,
         graceful_shutdown_timeout=GRACE,

@@ -31,10 +31,7 @@ TASK_QUEUE = "cohort"
 PROVIDER_QUEUE = "cohort-providers"
 
 TASK_TIMEOUT = timedelta(seconds=5)
-"""How long a worker may be silent on a workflow task before another gets it: what a killed worker costs a caller.
-
-It also bounds what a worker without a cache of workflows loses where it drops a local activity to make room (known
-of the SDK: sdk-rust pull requests 1304 and 1482)."""
+"""How long a worker may be silent on a workflow task before another gets it: what a killed worker costs a caller."""
 
 REFUSED = "CohortError"
 """The type of the application error that a `CohortError` of an activity becomes; its one detail is the `ErrorBody`."""
