@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from domain.base import Contract
 from domain.flat import Lift
@@ -100,9 +100,9 @@ class ProductRow(Contract):
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$")
     sku: str | None = Field(default=None, max_length=64)
-    title: str = Field(min_length=1, max_length=300)
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
     description: str = Field(default="", max_length=20_000)
-    category: str = Field(min_length=1, max_length=128)
+    category: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128)]
     price: float = Field(ge=0, le=1e9, allow_inf_nan=False)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     attributes: dict[str, AttributeValue] = Field(default={}, max_length=64)

@@ -102,4 +102,4 @@ def _front_matter(text: str) -> tuple[FrontMatter, str]:
         raise RowError("text", "the front matter must be lines of name: value, such as title: Care of down")
     columns = cast(dict[str, Any], said)
     check_columns(columns, FrontMatter)
-    return validated(FrontMatter, columns), text[found.end() :]
+    return validated(FrontMatter, columns, strict=False), text[found.end() :]

@@ -107,13 +107,15 @@ def check_columns(given: Iterable[str], model: type[BaseModel], extra: Iterable[
             raise RowError(name[:64], f"there is no such column; {hint}")
 
 
-def validated(model: type[Model], columns: Mapping[str, Any]) -> Model:
-    """The row as `model`.
+def validated(model: type[Model], columns: Mapping[str, Any], *, strict: bool = True) -> Model:
+    """The row as `model`; strictly, no text passes for a number and no true for 1.
 
     Raises:
         RowError: for the first field that is wrong.
     """
     try:
+        if strict:  # in JSON mode, which takes a Level from its text
+            return model.model_validate_json(orjson.dumps(columns), strict=True)
         return model.model_validate(columns)
     except ValidationError as error:
         raise _in_words(error.errors(include_url=False, include_input=False)[0], model) from None
@@ -141,6 +143,10 @@ def _in_words(error: ErrorDetails, model: type[BaseModel]) -> RowError:
             reason = "must be a number, written without quotes"
         case "string_type":
             reason = "must be a text"
+        case "bool_type" | "bool_parsing":
+            reason = "must be true or false"
+        case "list_type":
+            reason = "must be a list"
         case "enum":
             reason = f"must be one of {context['expected']}"
         case "string_pattern_mismatch" if field == "id":
