@@ -77,6 +77,7 @@ async def _accept(tx: AsyncConnection, one: _Asked) -> IngestJob:
             kind=f"{one.kind}_ingest",
             user_id=principal.user_id,
             billing_group=principal.billing_group,
+            target_group=group,
             total=one.size,
         ),
     )

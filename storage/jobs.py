@@ -19,12 +19,16 @@ LIFETIME = 30 * 24 * 3600
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job to be followed. `id` is its call's; `total` is in bytes or items, 0 where it is not known yet."""
+    """A job to be followed. `id` is its call's; `total` is in bytes or items, 0 where it is not known yet.
+
+    `target_group` is the group whose objects the job is about.
+    """
 
     id: str
     kind: str
     user_id: str
     billing_group: str
+    target_group: str
     status: JobStatus = "queued"
     total: int = 0
 
@@ -37,6 +41,7 @@ async def create(tx: AsyncConnection, job: NewJob, *, now: float | None = None) 
         "kind": job.kind,
         "user_id": job.user_id,
         "billing_group": job.billing_group,
+        "target_group": job.target_group,
         "status": job.status,
         "done": 0,
         "total": job.total,
@@ -70,7 +75,10 @@ async def update(
 
 
 async def get(tx: AsyncConnection, principal: Principal, job_id: str, *, now: float | None = None) -> JobOutput:
-    """A job of the caller's, or of a group that he administers.
+    """A job of the caller's in a group that is his now, or one billed to a group that he administers.
+
+    A result names objects of the target group, so whoever has left that group, or asks with a key or in a context
+    without it, gets no more of it than a stranger.
 
     Raises:
         CohortError: `not_found`, alike for a job that does not exist and for one that is not his to see.
@@ -78,7 +86,7 @@ async def get(tx: AsyncConnection, principal: Principal, job_id: str, *, now: fl
     moment = time.time() if now is None else now
     statement = select(JOBS).where(JOBS.c.id == job_id, JOBS.c.expires_at > moment)
     row = (await tx.execute(statement)).one_or_none()
-    if row is None or not _may_see(principal, row.user_id, row.billing_group):
+    if row is None or not _may_see(principal, row.user_id, row.billing_group, row.target_group):
         raise not_found("job")
     return JobOutput(
         job_id=row.id,
@@ -89,7 +97,7 @@ async def get(tx: AsyncConnection, principal: Principal, job_id: str, *, now: fl
     )
 
 
-def _may_see(principal: Principal, user_id: str, billing_group: str) -> bool:
-    return (
-        user_id == principal.user_id or billing_group in principal.administers or EVERY_GROUP in principal.administers
-    )
+def _may_see(principal: Principal, user_id: str, billing_group: str, target_group: str) -> bool:
+    if user_id == principal.user_id and target_group in principal.effective:
+        return True
+    return billing_group in principal.administers or EVERY_GROUP in principal.administers

@@ -94,7 +94,7 @@ async def accepted(database: Database, uploads: Uploads) -> IngestJob:
     async with database.write() as tx:
         [principal] = await snapshots.take(tx, [call.caller])
         assert isinstance(principal, Principal)
-        await jobs.create(tx, NewJob(call.id, "products_ingest", "kim", "shop", total=size))
+        await jobs.create(tx, NewJob(call.id, "products_ingest", "kim", "shop", "shop", total=size))
     return IngestJob(
         admitted=AdmittedCall(call=call, principal=principal),
         kind="products",

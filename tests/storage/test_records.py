@@ -70,8 +70,8 @@ async def test_answers_are_sealed_and_end(database: Database) -> None:
 
 async def test_jobs_are_their_callers_and_the_administrators(world: World) -> None:
     async with world.database.write() as tx:
-        await jobs.create(tx, NewJob("j", "products", "lena", "lab", total=10))
-        await jobs.create(tx, NewJob("j", "documents", "sam", "sales"))
+        await jobs.create(tx, NewJob("j", "products", "lena", "lab", "lab", total=10))
+        await jobs.create(tx, NewJob("j", "documents", "sam", "sales", "sales"))
         await jobs.update(tx, "j", status="running", progress=Progress(done=4, total=10))
     bodies = set[str]()
     for user, sees in [("lena", True), ("rosa", True), ("root", True), ("both", False), ("sam", False), ("pat", False)]:
@@ -88,12 +88,31 @@ async def test_jobs_are_their_callers_and_the_administrators(world: World) -> No
     assert len(bodies) == 1
 
 
+async def test_a_job_is_hidden_from_its_caller_outside_its_target_group(world: World) -> None:
+    both = {"sales": "j", "research": "k"}
+    async with world.database.write() as tx:
+        for group, job in both.items():
+            await jobs.create(tx, NewJob(job, "products", "both", "sales", group))
+    for context in (None, "sales", "research"):
+        principal = await world.principal("both", **({"context": context} if context else {}))
+        async with world.database.read() as tx:
+            for group, job in both.items():
+                if context in (None, group):
+                    assert (await jobs.get(tx, principal, job)).job_id == job
+                    continue
+                with pytest.raises(CohortError, match="no such job"):
+                    await jobs.get(tx, principal, job)
+    root = await world.principal("root")
+    async with world.database.read() as tx:
+        assert (await jobs.get(tx, root, "k")).job_id == "k", "administrators go by the group that pays"
+
+
 async def test_a_jobs_end_is_kept(world: World) -> None:
     counts = IngestCounts(accepted=3, rejected=1, rejects=(Reject(line=2, reason="no title"),))
     error = ErrorBody(code=ErrorCode.INVALID_ARGUMENT, message="The upload ended early.")
     lena = await world.principal("lena")
     async with world.database.write() as tx:
-        await jobs.create(tx, NewJob("j", "products", "lena", "lab"), now=0)
+        await jobs.create(tx, NewJob("j", "products", "lena", "lab", "lab"), now=0)
         await jobs.update(tx, "j", status="running", result=counts, now=1)
         await jobs.update(tx, "j", status="failed", error=error, now=2)
         found = await jobs.get(tx, lena, "j", now=3)
@@ -107,6 +126,6 @@ async def test_the_sweep_takes_what_expired(database: Database) -> None:
     await kept.put("a", {}, now=0)
     await kept.put("b", {}, now=100)
     async with database.write() as tx:
-        await jobs.create(tx, NewJob("j", "products", "lena", "lab"), now=0)
+        await jobs.create(tx, NewJob("j", "products", "lena", "lab", "lab"), now=0)
         assert await sweep(tx, answers.LIFETIME) == 1
         assert await sweep(tx, jobs.LIFETIME) == 2

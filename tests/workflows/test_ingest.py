@@ -360,6 +360,31 @@ async def test_jobs_are_their_callers(shop: Shop) -> None:
         assert await shop.job(user, id) is ErrorCode.NOT_FOUND
 
 
+async def test_a_job_is_as_hidden_from_its_caller_as_its_group(shop: Shop) -> None:
+    """A result names rows of the shop, so it is read with the shop's sight or not at all."""
+    job = await shop.ingest([lamp("a"), lamp("very-secret", price=-1)])
+    database, pepper = shop.world.parts.database, shop.world.parts.secrets.key("api-keys")
+
+    async def told(id: str, context: str | None = None) -> Outcome:
+        [outcome] = await shop.calls("jobs", shop.world.call("kim", "jobs_get", {"id": id}, context=context))
+        return outcome
+
+    async with database.write() as tx:
+        bound = await groups.create_key(tx, "kim", pepper=pepper, groups=["readers"])
+    absent = (await told("unknown")).error
+    assert absent is not None
+    assert absent.code is ErrorCode.NOT_FOUND
+    assert (await told(job.job_id, context="shop")).data == (await told(job.job_id)).data
+    assert (await told(job.job_id, context="readers")).error == absent
+    whole = shop.world.keys
+    shop.world.keys = {**whole, "kim": bound.id}
+    assert (await told(job.job_id)).error == absent
+    shop.world.keys = whole
+    async with database.write() as tx:
+        await groups.remove_member(tx, "kim", "shop")
+    assert (await told(job.job_id)).error == absent
+
+
 async def test_an_empty_upload_and_one_of_blank_lines(shop: Shop) -> None:
     job = await shop.ingest(["", "", "  "])
     assert job.status == "completed"
