@@ -14,6 +14,7 @@ from activities.providers.errors import explained, garbled, timed_out
 from activities.providers.routes import RouteConfig
 from domain.completions import CompletionInput, Message, ResponseFormat
 from domain.prompt import estimate_tokens
+from storage.texts import storable
 
 _log = logging.getLogger(__name__)
 _QUIET = {
@@ -22,6 +23,8 @@ _QUIET = {
 }
 LONGEST = 400_000
 """Characters of an answer: more than any `maxTokens` allows, and little enough for a workflow's payload."""
+MOST_TOKENS = 10_000_000
+"""A count above this is a provider's mistake, not a use: it is estimated, as if there were none."""
 _FINISHED = {"stop", "length", "content_filter", "tool_calls"}
 
 
@@ -93,12 +96,15 @@ class LiteLLMProvider:
             raise garbled() from None
         if not isinstance(text, str) or len(text) > LONGEST or (not text.strip() and finish != "content_filter"):
             raise garbled()
+        # An answer that `max_tokens` cut in the middle of an emoji ends in half a character, which no payload can hold:
+        # what was paid for would be lost, and asked for again.
+        text = storable(text)
         usage = getattr(response, "usage", None)
         prompt = _count(getattr(usage, "prompt_tokens", None)) or estimate_tokens(*(one.content for one in messages))
         completion = _count(getattr(usage, "completion_tokens", None)) or estimate_tokens(text)
         return Reply(
             text=text,
-            finish_reason=finish if finish in _FINISHED else "stop",
+            finish_reason=finish if isinstance(finish, str) and finish in _FINISHED else "stop",
             prompt_tokens=prompt,
             completion_tokens=completion,
             cost=0.0 if route.free else self._cost(library, route, prompt, completion),
@@ -149,4 +155,4 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any]:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_TOKENS else 0

@@ -58,6 +58,19 @@ async def test_an_answer_has_its_text_its_usage_and_its_price(lite: LiteLLMProvi
     assert provider.problems == []
 
 
+async def test_half_a_character_is_replaced_and_the_rest_kept(lite: LiteLLMProvider, provider: Provider) -> None:
+    reply = await lite.complete(route(provider, "surrogate"), MESSAGES, ASKED)
+
+    assert (reply.text, reply.finish_reason) == ("Half an emoji: ?", "stop")
+    assert (reply.prompt_tokens, reply.completion_tokens) == (11, 7)
+
+
+async def test_counts_that_no_call_can_have_are_estimated(lite: LiteLLMProvider, provider: Provider) -> None:
+    reply = await lite.complete(route(provider, "oddusage"), MESSAGES, ASKED)
+
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("An answer.", 2, 3)
+
+
 async def test_a_model_of_our_own_costs_nothing(lite: LiteLLMProvider, provider: Provider) -> None:
     reply = await lite.complete(route(provider, "gpt-4o-mini", free=True), MESSAGES, ASKED)
 

@@ -4,8 +4,10 @@ What it does is chosen by the model's name in the request, so that routes with d
 
 - `good…`: answers from the prompt, citing the first source if there is one, with usage;
 - `echo`: answers with the last turn;
-- `nousage`: answers without usage; `empty`, `nochoices`, `wrongtypes`, `nullmessage`, `junk`, `html`, `list`,
-  `errorbody`, `huge`: garbage of various kinds; `disconnect`: closes the connection without an answer;
+- `nousage`: answers without usage; `oddusage`: with counts that no call can have;
+- `surrogate`: answers with an emoji that was cut in half;
+- `empty`, `nochoices`, `wrongtypes`, `nullmessage`, `junk`, `html`, `list`, `errorbody`, `huge`:
+  garbage of various kinds; `disconnect`: closes the connection without an answer;
 - `status-503`: fails with that status; `slow-0.2`: answers after so many seconds; `hang`: never answers;
 - `held`: answers once the test sets `released`;
 - `flaky-2`: fails with 503 so many times, then answers.
@@ -134,6 +136,12 @@ class _Handler(BaseHTTPRequestHandler):
                 answer["choices"][0]["message"]["content"] = "word " * 100_000
             case "nousage":
                 del answer["usage"]
+            case "oddusage":
+                answer["usage"] = {"prompt_tokens": 10**30, "completion_tokens": -1, "total_tokens": 10**30}
+            case "surrogate":
+                answer["model"] = answer["id"] = "half \ud83d"
+                answer["choices"][0]["message"]["content"] = "Half an emoji: \ud83d"
+                answer["choices"][0]["finish_reason"] = "length \ud83d"
             case _:
                 pass
         self._send(200, json.dumps(answer).encode())

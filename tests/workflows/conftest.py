@@ -10,7 +10,19 @@ from tests.support.provider import Provider, provider_server
 from tests.support.world import World, route, world
 
 MANNERS = [
-    *("good", "echo", "nousage", "hang", "held", "slow-30", "flaky-1", "flaky-2", "disconnect"),
+    *(
+        "good",
+        "echo",
+        "nousage",
+        "oddusage",
+        "surrogate",
+        "hang",
+        "held",
+        "slow-30",
+        "flaky-1",
+        "flaky-2",
+        "disconnect",
+    ),
     *("junk", "html", "list", "nochoices", "nullmessage", "wrongtypes", "empty", "errorbody"),
     *(f"status-{status}" for status in (400, 401, 403, 404, 413, 429, 500, 503)),
 ]

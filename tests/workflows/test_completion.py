@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from activities.providers.routes import RouteConfig
 from domain.errors import ErrorCode
 from storage import epochs
-from storage.tables import DOCUMENTS
+from storage.tables import DOCUMENTS, LEDGER
 from tests.support.provider import KEY, Provider
 from tests.support.waiting import eventually
 from tests.support.world import World, route, world
@@ -150,6 +150,22 @@ async def test_a_provider_without_usage_is_estimated(acme: World) -> None:
     assert outcome.usage is not None
     assert outcome.usage.prompt_tokens == 100
     assert outcome.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize(("manner", "text"), [("surrogate", "Half an emoji: ?"), ("oddusage", "An answer.")])
+async def test_an_answer_that_no_payload_or_table_could_hold_is_mended_and_booked_once(
+    acme: World, provider: Provider, manner: str, text: str
+) -> None:
+    outcome = await acme.answer(call := acme.ask("ada", "Well?", model=manner))
+
+    assert outcome.error is None
+    assert outcome.data is not None
+    assert outcome.data["text"] == text
+    assert provider.attempts == {manner: 1}
+    async with acme.parts.database.read() as tx:
+        [booked] = await tx.execute(select(LEDGER).where(LEDGER.c.call_id == call.id))
+    assert 0 < booked.prompt_tokens < 100
+    assert 0 < booked.completion_tokens < 100
 
 
 async def test_sources_are_given_cited_and_filtered(acme: World, provider: Provider) -> None:
