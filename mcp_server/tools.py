@@ -60,10 +60,8 @@ def _arguments(operation: Operation) -> Json:
 
 def _envelope(operation: Operation) -> Json:
     """Only the outline: output schemas ride in every tools/list, and the text content explains itself."""
-    fields = {
-        info.alias or name: {"description": info.description} if info.description else {}
-        for name, info in operation.output.model_fields.items()
-    }
+    schema = operation.output.model_json_schema(by_alias=True, mode="serialization")
+    fields = {name: _outline(field, schema.get("$defs", {})) for name, field in schema["properties"].items()}
     properties: Json = {
         "success": {"type": "boolean"},
         "data": {"type": "object", "properties": fields},
@@ -82,3 +80,13 @@ def _envelope(operation: Operation) -> Json:
     if operation.paginated:
         properties["pagination"] = {"type": "object", "properties": {"nextToken": {"type": "string"}}}
     return {"type": "object", "properties": properties, "required": ["success", "metadata"]}
+
+
+def _outline(field: Json, definitions: Json) -> Json:
+    """What a field is, one level deep: its types, and what is said of it."""
+    whole = [
+        definitions[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in field.get("anyOf", [field])
+    ]
+    types = sorted({one["type"] for one in whole if "type" in one})
+    kind = {"type": types[0] if len(types) == 1 else types} if types else {}
+    return kind | ({"description": field["description"]} if "description" in field else {})
