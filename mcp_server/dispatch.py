@@ -28,6 +28,9 @@ BATCH_BYTES = 1_000_000
 QUEUE_CALLS = 1_024
 """Calls of one lane that wait; beyond this a call is refused with `rate_limited`."""
 
+QUEUE_BYTES = 16_000_000
+"""Encoded input of the calls of one lane that wait: 1,024 large calls would be twice the memory that a door has."""
+
 EXECUTION_SECONDS = 30.0
 """How long a lane waits for one execution before it gives its place to the next."""
 
@@ -61,6 +64,7 @@ class _Lane:
     """The calls of one group and one family of operations."""
 
     queue: deque[_Waiting] = field(default_factory=deque[_Waiting])
+    size: int = 0  # of what is in the queue
     running: int = 0
     pumping: bool = False
     pace: float = 0.1  # seconds that an execution took lately
@@ -70,10 +74,16 @@ class Dispatcher:
     """Sends calls to the workflows and gives each its outcome. One per process and event loop."""
 
     def __init__(
-        self, engine: Engine, *, queue_calls: int = QUEUE_CALLS, clock: Callable[[], float] = time.time
+        self,
+        engine: Engine,
+        *,
+        queue_calls: int = QUEUE_CALLS,
+        queue_bytes: int = QUEUE_BYTES,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._queue_calls = queue_calls
+        self._queue_bytes = queue_bytes
         self._clock = clock
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._executions: set[asyncio.Task[None]] = set()
@@ -110,21 +120,31 @@ class Dispatcher:
     def _enqueue(self, call: Call, family: str, name: str) -> _Waiting:
         key = (name, family)
         lane = self._lanes.setdefault(key, _Lane())
-        if len(lane.queue) >= self._queue_calls:
-            ahead = len(lane.queue) / (BATCH_CALLS * IN_FLIGHT)
-            raise CohortError(
-                ErrorCode.RATE_LIMITED,
-                f"{len(lane.queue):,} calls of your group are waiting already. Nothing was started; try again later.",
-                retry_after=max(1, math.ceil(ahead * lane.pace)),
-            )
-        size = len(call.model_dump_json())
+        size = len(call.model_dump_json().encode())
+        self._check_room(lane, size)
         waiting = _Waiting(call, size, asyncio.get_running_loop().create_future(), contextvars.copy_context())
         lane.queue.append(waiting)
+        lane.size += size
         if not lane.pumping:
             # On the loop's next turn, so that calls which are ready at the same moment go together; no timer.
             lane.pumping = True
             asyncio.get_running_loop().call_soon(self._pump, key, lane)
         return waiting
+
+    def _check_room(self, lane: _Lane, size: int) -> None:
+        """Refuse what the lane has no room for; a call that nothing waits before always has."""
+        if len(lane.queue) >= self._queue_calls:
+            what = f"{len(lane.queue):,} calls"
+        elif lane.queue and lane.size + size > self._queue_bytes:
+            what = f"{lane.size / 1e6:,.1f} MB of calls"
+        else:
+            return
+        ahead = max(len(lane.queue) / BATCH_CALLS, lane.size / BATCH_BYTES) / IN_FLIGHT
+        raise CohortError(
+            ErrorCode.RATE_LIMITED,
+            f"{what} of your group are waiting already. Nothing was started; try again later.",
+            retry_after=max(1, math.ceil(ahead * lane.pace)),
+        )
 
     def _pump(self, key: tuple[str, str], lane: _Lane) -> None:
         lane.pumping = False
@@ -148,13 +168,13 @@ class Dispatcher:
         size = 0
         while lane.queue and len(batch) < BATCH_CALLS:
             first = lane.queue[0]
-            if first.answer.done():
-                lane.queue.popleft()
-                continue
-            if batch and size + first.size > BATCH_BYTES:
+            gone = first.answer.done()
+            if batch and not gone and size + first.size > BATCH_BYTES:
                 break
-            batch.append(lane.queue.popleft())
-            size += first.size
+            lane.size -= lane.queue.popleft().size
+            if not gone:
+                batch.append(first)
+                size += first.size
         return batch
 
     async def _execute(self, key: tuple[str, str], lane: _Lane, batch: list[_Waiting]) -> None:

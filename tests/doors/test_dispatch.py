@@ -12,7 +12,7 @@ import pytest
 from temporalio.client import Client
 
 import stack.temporal
-from domain.calls import BatchOutcome, CallBatch, Outcome
+from domain.calls import BatchOutcome, Call, CallBatch, Outcome
 from domain.errors import CohortError, ErrorCode
 from domain.ids import new_id
 from mcp_server.dispatch import BATCH_CALLS, IN_FLIGHT, Dispatcher
@@ -101,11 +101,12 @@ async def test_a_lanes_executions_in_flight_are_bounded_and_the_queue_fills_the_
         assert [outcome.data and outcome.data["batch"] for outcome in outcomes] == [1] * IN_FLIGHT + [10] * 10
 
 
-async def test_a_batch_is_bounded_in_bytes(temporal: str) -> None:
+@pytest.mark.parametrize("pad", ["x" * 240_000, "日" * 80_000])
+async def test_a_batch_is_bounded_in_bytes(temporal: str, pad: str) -> None:
     queue, group = new_id(), f"g-{new_id()}"
     async with echo_worker(temporal, queue):
         dispatcher = dispatcher_of(temporal, queue)
-        calls = [a_call(pad="x" * 240_000) for _ in range(10)]
+        calls = [a_call(pad=pad) for _ in range(10)]
         outcomes = await asyncio.gather(*(dispatcher.call(call, "products", group) for call in calls))
         assert [outcome.data and outcome.data["batch"] for outcome in outcomes] == [4] * 8 + [2] * 2
 
@@ -148,34 +149,79 @@ async def test_a_call_does_not_wait_beyond_its_deadline(temporal: str) -> None:
     assert time.monotonic() - began < 2
 
 
-async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
-    class Stuck:
-        async def run(self, batch: CallBatch, seconds: float) -> BatchOutcome:
-            await asyncio.sleep(seconds)
-            raise AssertionError
+class Stuck:
+    """An engine that never answers."""
 
-        async def follow(self, workflow_id: str, seconds: float) -> Outcome:
-            raise AssertionError
+    async def run(self, batch: CallBatch, seconds: float) -> BatchOutcome:
+        await asyncio.Event().wait()
+        raise AssertionError
 
-    dispatcher = Dispatcher(Stuck(), queue_calls=10)
-    waiting: list[asyncio.Task[Outcome]] = []
-    for _ in range(IN_FLIGHT + 10):
-        waiting.append(asyncio.create_task(dispatcher.call(a_call(), "products", "acme")))
+    async def follow(self, workflow_id: str, seconds: float) -> Outcome:
+        raise AssertionError
+
+
+@contextlib.asynccontextmanager
+async def full_of(dispatcher: Dispatcher, *waiting: Call) -> AsyncGenerator[list[asyncio.Task[Outcome]]]:
+    """A lane whose executions are all in flight, with these calls behind them."""
+    tasks: list[asyncio.Task[Outcome]] = []
+    for call in [*(a_call() for _ in range(IN_FLIGHT)), *waiting]:
+        tasks.append(asyncio.create_task(dispatcher.call(call, "products", "acme")))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await dispatcher.close(0)
+
+
+async def refused(dispatcher: Dispatcher, call: Call) -> CohortError:
     with pytest.raises(CohortError) as full:
-        await dispatcher.call(a_call(), "products", "acme")
+        await dispatcher.call(call, "products", "acme")
     assert full.value.code is ErrorCode.RATE_LIMITED
     assert full.value.details["retryAfter"] >= 1
-    # Another group's lane is not affected, and a caller who goes away leaves his place.
-    other = asyncio.create_task(dispatcher.call(a_call(), "products", "partner"))
-    waiting[-1].cancel()
-    await asyncio.sleep(0)
-    assert not other.done()
-    for task in (*waiting, other):
-        task.cancel()
-    await asyncio.gather(*waiting, other, return_exceptions=True)
-    await dispatcher.close(0)
+    return full.value
+
+
+async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
+    dispatcher = Dispatcher(Stuck(), queue_calls=10)
+    async with full_of(dispatcher, *(a_call() for _ in range(10))) as waiting:
+        assert "10 calls of your group are waiting" in (await refused(dispatcher, a_call())).message
+        # Another group's lane is not affected, and a caller who goes away leaves his place.
+        other = asyncio.create_task(dispatcher.call(a_call(), "products", "partner"))
+        waiting[-1].cancel()
+        await asyncio.sleep(0)
+        assert not other.done()
+        waiting.append(other)
+
+
+async def test_a_queue_is_bounded_in_bytes_too() -> None:
+    dispatcher = Dispatcher(Stuck())
+    large = [a_call(pad="x" * 250_000) for _ in range(63)]
+    async with full_of(dispatcher, *large) as waiting:
+        full = await refused(dispatcher, a_call(pad="x" * 250_000))
+        assert (
+            full.message == "15.8 MB of calls of your group are waiting already. Nothing was started; try again later."
+        )
+        small = asyncio.create_task(dispatcher.call(a_call(), "products", "acme"))
+        other = asyncio.create_task(dispatcher.call(large[0], "products", "partner"))
+        waiting += [small, other]
+        await asyncio.sleep(0)
+        assert not small.done()
+        assert not other.done()
+
+
+async def test_what_has_gone_to_an_execution_makes_room(temporal: str) -> None:
+    queue = new_id()
+    async with echo_worker(temporal, queue):
+        engine = TemporalEngine(partial(door_client, temporal), task_queue=queue)
+        dispatcher = Dispatcher(engine, queue_bytes=500_000)
+        for _ in range(5):
+            calls = [a_call(pad="x" * 240_000) for _ in range(2)]
+            outcomes = await asyncio.gather(*(dispatcher.call(call, "products", "acme") for call in calls))
+            assert all(outcome.error is None for outcome in outcomes)
 
 
 async def test_an_absent_temporal_is_said_within_three_seconds_and_nothing_was_started() -> None:
