@@ -1,24 +1,33 @@
 """One slice of an upload into SQL: parse, check, store, count. The vector copy follows (`storage.indexing`)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import CohortError
 from domain.ingestion import DocumentFile, IngestCounts, IngestJob, Kind, Reject
-from domain.policy import Level
+from domain.policy import Level, ObjectAccess, visible
 from domain.products import ProductRow
-from storage import documents, ingest_rows, products, snapshots
+from storage import documents, ingest_rows, objects, products, snapshots
 from storage.document_files import DocumentRow, document_id, document_of
 from storage.documents import NewDocument
 from storage.ingest_rights import Rights, check_owner, level_for, levels_of, nameable
 from storage.ingest_rows import Dealt
 from storage.objects import Upserted
+from storage.policy_sql import ObjectKind
 from storage.rows import RowError, check_columns, columns_of, deletion_of, object_id, shown_id, validated
 from storage.upload_lines import Line
 
+UNSEEN = "you may not store a row that you could not see: use another id, or access rules that let you see it"
+"""The one reason for two causes: the row's own rules would hide it, or its id is that of an object hidden already.
+
+An id whose object stays as it is cannot be answered as free, so it shows that something stands in the way; whether that
+is an object, and what is in it, does not. Deleting a hidden object is answered exactly as deleting an absent one.
+"""
+
 _DELETED = ("deleted",)
+_KINDS: dict[Kind, ObjectKind] = {"products": "product", "documents": "document"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ async def take(tx: AsyncConnection, job: IngestJob, parsing: Parsing) -> Taken:
     """
     rights = await _rights(tx, job, parsing.rows)
     before = await ingest_rows.known(tx, job.admitted.call.id, [parsed.id for parsed in parsing.rows])
+    unknown = [parsed.id for parsed in parsing.rows if parsed.id not in before]
+    hidden = await objects.hidden(tx, _KINDS[job.kind], job.input.group, rights.principal, unknown)
     dealt = dict(before)
     rejects = list(parsing.rejects)
     fresh: list[Parsed] = []
@@ -77,13 +88,15 @@ async def take(tx: AsyncConnection, job: IngestJob, parsing: Parsing) -> Taken:
             if parsed.row is not None:
                 rights.check(parsed.row)
             _once(parsed, dealt)
+            if parsed.row is not None:
+                _check_seen(rights, parsed.row, hidden)
         except RowError as error:
             rejects.append(error.reject(parsed.line, parsed.id))
             continue
         if parsed.id not in before:
             fresh.append(parsed)
             dealt[parsed.id] = Dealt(parsed.line, "unchanged")
-    new = await _store(tx, job, fresh, rights.default)
+    new = await _store(tx, job, fresh, rights.default, hidden)
     await ingest_rows.record(tx, job.admitted.call.id, new)
     lines = {parsed.line for parsed in parsing.rows}
     mine = [one for one in {**before, **new}.values() if one.line in lines]
@@ -133,13 +146,30 @@ async def _rights(tx: AsyncConnection, job: IngestJob, rows: Sequence[Parsed]) -
     return Rights(now, group, default, await nameable(tx, now, named))
 
 
+def _check_seen(rights: Rights, row: ProductRow | DocumentRow, hidden: Collection[str]) -> None:
+    """Refuse a row that would replace what its uploader may not see, or that he could not see himself.
+
+    The second also keeps him from locking himself out of a row, and has the same file answered alike each time.
+    """
+    if row.id in hidden or not visible(rights.principal, _access(rights, row)):
+        raise RowError(None, UNSEEN)
+
+
+def _access(rights: Rights, row: ProductRow | DocumentRow) -> ObjectAccess:
+    if isinstance(row, ProductRow):
+        return products.access_of(rights.group, row, rights.default)
+    return _new(row, rights.default).access(rights.group)
+
+
 def _once(parsed: Parsed, dealt: dict[str, Dealt]) -> None:
     earlier = dealt.get(parsed.id)
     if earlier is not None and earlier.line != parsed.line:
         raise RowError("id", f"line {earlier.line} has this id already: the first row of an id counts")
 
 
-async def _store(tx: AsyncConnection, job: IngestJob, fresh: Sequence[Parsed], default: Level) -> dict[str, Dealt]:
+async def _store(
+    tx: AsyncConnection, job: IngestJob, fresh: Sequence[Parsed], default: Level, hidden: Collection[str]
+) -> dict[str, Dealt]:
     lines = {parsed.id: parsed.line for parsed in fresh}
     group = job.input.group
     stored = await _upsert(tx, group, fresh, default)
@@ -149,7 +179,7 @@ async def _store(tx: AsyncConnection, job: IngestJob, fresh: Sequence[Parsed], d
     doomed = [parsed.id for parsed in fresh if parsed.row is None]
     if doomed:
         remove = products.delete if job.kind == "products" else documents.delete
-        gone = set(await remove(tx, group, doomed))
+        gone = set(await remove(tx, group, [one for one in doomed if one not in hidden]))
         new |= {one: Dealt(lines[one], "deleted" if one in gone else "unchanged") for one in doomed}
     return new
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.canonical import digest
 from domain.errors import invalid
-from domain.policy import Level, ObjectAccess
+from domain.policy import Level, ObjectAccess, Principal, visible
 from storage import epochs
 from storage.policy_sql import TABLES, ObjectKind
 from storage.tables import GROUPS, OBJECT_GROUPS, TOMBSTONES
@@ -138,6 +138,21 @@ async def ids_of(tx: AsyncConnection, kind: ObjectKind, owner: str) -> set[str]:
     """The ids of every object of an owner group."""
     table = TABLES[kind]
     return set((await tx.execute(select(table.c.id).where(table.c.owner_group == owner))).scalars())
+
+
+async def hidden(
+    tx: AsyncConnection, kind: ObjectKind, owner: str, principal: Principal, ids: Collection[str]
+) -> set[str]:
+    """Those of `ids` that are there and that this caller may not see; other writers wait, so that it stays so.
+
+    Raises:
+        CohortError: `invalid_argument`: there is no such group.
+    """
+    if not ids:
+        return set()
+    await _lock(tx, owner)
+    found = await access_of(tx, kind, [(owner, object_id) for object_id in ids])
+    return {object_id for (_, object_id), (_, access) in found.items() if not visible(principal, access)}
 
 
 async def access_of(tx: AsyncConnection, kind: ObjectKind, refs: Iterable[Ref]) -> dict[Ref, tuple[int, ObjectAccess]]:

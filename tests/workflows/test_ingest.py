@@ -16,9 +16,12 @@ from activities.retrieve_documents import RetrieveDocuments
 from domain.calls import BatchOutcome, CallBatch, Outcome
 from domain.completions import CompletionInput, CompletionJob
 from domain.errors import ErrorCode
-from domain.ingestion import JobOutput
+from domain.ingestion import IngestCounts, JobOutput
 from domain.policy import Level, Principal
-from storage import groups, snapshots
+from domain.products import ProductRow
+from storage import documents, groups, products, snapshots
+from storage.documents import NewDocument
+from storage.ingestion import UNSEEN
 from storage.tables import DOCUMENTS, INGEST_ROWS, PRODUCTS
 from storage.upload_lines import read_slice
 from storage.vector_rows import Ref
@@ -62,14 +65,18 @@ class Shop:
         [outcome] = await self.calls("ingestion", call)
         return outcome
 
-    async def closed(self, outcome: Outcome, user: str = "kim") -> JobOutput:
-        """The job of an accepted ingestion, once it has ended, the same from its workflow and from `jobs_get`."""
+    async def ended(self, outcome: Outcome) -> JobOutput:
+        """The job of an accepted ingestion as its workflow ended it."""
         assert outcome.error is None, outcome.error
         job = JobOutput.model_validate(outcome.data)
         assert job.status == "queued"
         running = self.world.client.get_workflow_handle(f"ingest-{job.job_id}", result_type=JobOutput)
-        ended = await asyncio.wait_for(running.result(), 200)
-        assert await self.job(user, job.job_id) == ended
+        return await asyncio.wait_for(running.result(), 200)
+
+    async def closed(self, outcome: Outcome, user: str = "kim") -> JobOutput:
+        """The job of an accepted ingestion, once it has ended, the same from its workflow and from `jobs_get`."""
+        ended = await self.ended(outcome)
+        assert await self.job(user, ended.job_id) == ended
         return ended
 
     async def ingest(self, lines: Sequence[object], **more: Any) -> JobOutput:
@@ -97,6 +104,20 @@ class Shop:
         job = CompletionJob.model_validate({"admitted": {"call": call, "principal": principal}, "cache_key": None})
         sources = await RetrieveDocuments(parts.database, parts.vectors, parts.embedder).run(job)
         return [(source.id, source.text) for source in sources.items]
+
+    async def put(self, owner: str, row: dict[str, Any]) -> None:
+        """Store a product as a colleague who may see it would have."""
+        async with self.world.parts.database.write() as tx:
+            await products.upsert(tx, owner, [ProductRow.model_validate(row)], default_level=Level.INTERNAL)
+
+    async def get(self, user: str, id: str) -> dict[str, Any] | ErrorCode | None:
+        [outcome] = await self.calls("products", self.world.call(user, "products_get", {"id": id}, seconds=120))
+        return outcome.error.code if outcome.error is not None else outcome.data
+
+    async def titles(self) -> dict[str, str]:
+        """Every product that is stored, whoever may see it."""
+        async with self.world.parts.database.read() as tx:
+            return {row.id: row.title for row in await tx.execute(select(PRODUCTS.c.id, PRODUCTS.c.title))}
 
     async def rows(self, table: Any) -> int:
         async with self.world.parts.database.read() as tx:
@@ -322,7 +343,8 @@ async def test_rights_that_end_half_way_end_the_ingestion(shop: Shop, monkeypatc
         return await embed(texts)
 
     monkeypatch.setattr(embedder, "embed", and_leave)
-    job = await shop.ingest([lamp(f"p{number:03}") for number in range(450)])
+    job = await shop.ended(await shop.accept([lamp(f"p{number:03}") for number in range(450)]))
+    assert await shop.job("kim", job.job_id) is ErrorCode.NOT_FOUND, "no longer about a group of his"
     assert job.status == "failed"
     assert job.error is not None
     assert job.error.code is ErrorCode.FORBIDDEN
@@ -383,6 +405,57 @@ async def test_a_job_is_as_hidden_from_its_caller_as_its_group(shop: Shop) -> No
     async with database.write() as tx:
         await groups.remove_member(tx, "kim", "shop")
     assert (await told(job.job_id)).error == absent
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        {"restricted_groups": ["readers"]},
+        {"sensitive": True},
+        {"sensitive": True, "allowed_groups": ["shop"], "access_level": "confidential"},
+    ],
+    ids=["restricted", "sensitive", "above"],
+)
+async def test_what_the_uploader_may_not_see_is_deleted_like_what_is_not_there(
+    shop: Shop, access: dict[str, Any]
+) -> None:
+    await shop.put("shop", lamp("hidden", **access))
+    assert await shop.get("kim", "hidden") is ErrorCode.NOT_FOUND
+
+    job = await shop.ingest([{"id": "hidden", "deleted": True}, {"id": "absent", "deleted": True}])
+
+    assert job.result == IngestCounts(unchanged=2)
+    assert await shop.titles() == {"hidden": "Lamp hidden"}
+
+
+async def test_what_the_uploader_may_not_see_is_not_replaced(shop: Shop) -> None:
+    """The reason is that of a row which would hide itself, so it tells of no object."""
+    await shop.put("shop", lamp("hidden", restricted_groups=["readers"]))
+
+    rows = [lamp("hidden"), lamp("own", restricted_groups=["readers"]), lamp("nobodys", sensitive=True), lamp("free")]
+    jobs = [await shop.ingest(rows), await shop.ingest([*rows[:3], {"id": "hidden", "deleted": True}])]
+
+    for job in jobs:
+        assert job.result is not None
+        assert [(one.line, one.field) for one in job.result.rejects] == [(1, None), (2, None), (3, None)]
+        assert {one.reason for one in job.result.rejects} == {UNSEEN}
+    assert await shop.titles() == {"hidden": "Lamp hidden", "free": "Lamp free"}
+
+
+async def test_documents_that_the_uploader_may_not_see_stay(shop: Shop) -> None:
+    text = "The green door has the code 4711."
+    async with shop.world.parts.database.write() as tx:
+        row = NewDocument("plan", "Plan", "plan.md", text, Level.INTERNAL, restricted_groups=frozenset({"readers"}))
+        await documents.upsert(tx, "shop", [row])
+
+    gone = await shop.ingest([{"name": "plan.md", "deleted": True}], kind="documents")
+    new = await shop.ingest([document("plan.md", "Nothing to see.")], kind="documents")
+
+    assert gone.result == IngestCounts(unchanged=1)
+    assert new.result is not None
+    assert [one.reason for one in new.result.rejects] == [UNSEEN]
+    async with shop.world.parts.database.read() as tx:
+        assert (await tx.execute(select(DOCUMENTS.c.text))).scalars().all() == [text]
 
 
 async def test_an_empty_upload_and_one_of_blank_lines(shop: Shop) -> None:
