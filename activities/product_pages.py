@@ -46,7 +46,7 @@ class Search:
 
     @property
     def frozen(self) -> str | None:
-        """The id of the order that the first page kept."""
+        """The name of the order that the first page kept."""
         return self.place.get("frozen")
 
 

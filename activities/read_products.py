@@ -34,7 +34,7 @@ from workflows import ports
 
 @dataclass(frozen=True)
 class _Order:
-    """Candidates, best first; `frozen` is the id under which they are kept, None for those that were found now."""
+    """Candidates, best first; `frozen` is the name under which they are kept, None for those that were found now."""
 
     refs: Sequence[Ref]
     frozen: str | None
@@ -115,7 +115,7 @@ class ReadProducts:
         page = await ranked(tx, search, refs)
         if page.next_place is None:
             return page
-        frozen = order.frozen or await self._frozen.keep(refs)
+        frozen = order.frozen or await self._frozen.keep(search.principal, refs)
         return Page(page.items, page.first_rank, {**page.next_place, "frozen": frozen})
 
     async def _orders(self, searches: dict[str, Search]) -> dict[str, _Order]:

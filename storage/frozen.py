@@ -2,14 +2,19 @@
 
 Only ids are kept; what they stand for is read and authorised anew for each page. Without Redis, or once the time is
 over, the search is run again and goes on at the same place.
+
+An order is called after what it holds and who may see that, so that a search which many repeat is kept once: a
+thousand ids are some 40 KB, and whoever asks the same thing all day would fill Redis with them.
 """
 
 from collections.abc import Sequence
 
 import orjson
 
-from domain.ids import new_id
+from domain import canonical
+from domain.policy import Principal, visibility
 from storage.objects import Ref
+from storage.policy_lance import filter_of
 from storage.redis_link import RedisLink
 
 LIFETIME = 600
@@ -18,16 +23,19 @@ _PREFIX = "cohort:order:"
 
 
 class FrozenOrders:
-    """Orders by random ids, which travel in sealed page tokens only."""
+    """Orders by their names, which travel in sealed page tokens only."""
 
     def __init__(self, redis: RedisLink) -> None:
         self._redis = redis
 
-    async def keep(self, order: Sequence[Ref]) -> str:
-        """Keep an order; returns its id."""
-        name = new_id()
-        # The name is in the value too: a reply that belongs to another command must not pass for this order.
-        await self._redis.put(_PREFIX + name, orjson.dumps({"name": name, "order": order}), LIFETIME)
+    async def keep(self, principal: Principal, order: Sequence[Ref]) -> str:
+        """Keep an order that was found for this caller, for another ten minutes; returns its name."""
+        content = orjson.dumps(order)
+        name = canonical.digest({"scope": filter_of(visibility(principal)), "order": content.decode()})
+        if not await self._redis.prolong(_PREFIX + name, LIFETIME):
+            # The name is in the value too: a reply that belongs to another command must not pass for this order.
+            value = orjson.dumps({"name": name, "order": orjson.Fragment(content)})
+            await self._redis.put(_PREFIX + name, value, LIFETIME)
         return name
 
     async def get(self, names: Sequence[str]) -> dict[str, list[Ref]]:

@@ -62,6 +62,16 @@ class RedisLink:
             return False
         return True
 
+    async def prolong(self, key: str, seconds: int) -> bool:
+        """Give a value that is there another so many seconds; False where there is none, or while Redis is away."""
+        if self.away:
+            return False
+        try:
+            return bool(await self._redis.expire(key, seconds))
+        except (RedisError, OSError):
+            self._gone()
+            return False
+
     async def drop(self, key: str) -> None:
         """Delete a value, if Redis is there."""
         if self.away:

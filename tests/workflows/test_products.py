@@ -13,7 +13,7 @@ from domain.calls import Outcome
 from domain.errors import ErrorCode
 from domain.policy import Level, Principal, visible
 from domain.products import ProductRow
-from storage import products, snapshots
+from storage import groups, products, snapshots
 from storage.answers import Answers
 from storage.indexing import Indexer
 from storage.objects import access_of
@@ -199,6 +199,40 @@ async def test_pages_go_on_when_redis_has_lost_the_order(shop: World, redis_url:
         shop, "ada", query="lamp of series", limit=20, sort="price_desc", next_token=first.pagination.next_token
     )
     assert items(second) == whole[20:40]
+
+
+async def test_an_order_is_kept_once_however_often_it_is_asked_for(shop: World, redis_url: str) -> None:
+    pepper = shop.parts.secrets.key("api-keys")
+    async with shop.parts.database.write() as tx:
+        await groups.create_user(tx, "eve", primary_group="acme-research")
+        shop.keys = {**shop.keys, "eve": (await groups.create_key(tx, "eve", pepper=pepper)).id}
+    async with Redis.from_url(redis_url) as redis:
+
+        async def kept() -> set[bytes]:
+            return {key async for key in redis.scan_iter("cohort:order:*")}
+
+        for name in await kept():
+            await redis.delete(name)
+        await search(shop, "ada", query="lamp of series", limit=100)
+        assert await kept() == set(), "there is no second page"
+        firsts = [await search(shop, user, query="lamp of series", limit=20) for user in ("ada", "ada", "eve")]
+        [name] = await kept()
+        assert str(await redis.get(name)).count("lamp-") == 53
+        await redis.expire(name, 5)
+        firsts.append(await search(shop, "ada", query="lamp of series", limit=20))
+        assert await redis.ttl(name) > 500, "the last one who asked has his ten minutes"
+        await search(shop, "sam", query="lamp of series", limit=20)
+        assert len(await kept()) == 2, "another group's order is its own"
+    for user, first in zip(("ada", "ada", "eve", "ada"), firsts, strict=True):
+        assert items(first) == items(firsts[0])
+        assert first.pagination is not None
+        token = first.pagination.next_token
+        second = await search(shop, user, query="lamp of series", limit=20, next_token=token)
+        assert [item["rank"] for item in items(second)] == list(range(21, 41))
+        other = await search(
+            shop, "eve" if user == "ada" else "ada", query="lamp of series", limit=20, next_token=token
+        )
+        assert code(other) is ErrorCode.INVALID_ARGUMENT, "a token stays its caller's"
 
 
 async def test_access_is_decided_anew_for_each_page(shop: World) -> None:
