@@ -4,12 +4,14 @@ from stack.home import CannotStart, write_private
 from stack.programs import redis_server
 from stack.resolved import StateFolder, read_secret
 
+LIMITS = {"maxmemory": "512mb", "maxmemory-policy": "volatile-lru"}
+"""What has no expiry (events) is never evicted. `docker-compose.yml` gives its Redis the same."""
+
 
 def prepare(folder: StateFolder) -> list[str]:
     """Write the configuration and give the command.
 
     The password is in the file (mode 0600) and not in the command line, which every user of the machine can read.
-    What has no expiry (events) is never evicted.
     """
     socket = folder.redis_socket
     socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -25,8 +27,7 @@ def prepare(folder: StateFolder) -> list[str]:
         "appendonly yes",
         "appendfsync everysec",
         'save ""',
-        "maxmemory 512mb",
-        "maxmemory-policy volatile-lru",
+        *(f"{name} {value}" for name, value in LIMITS.items()),
         "daemonize no",
         "loglevel notice",
     ]

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from mcp_server.cli import app
+from stack.redis import LIMITS
 from stack.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,12 @@ def test_dependencies_name_services_that_exist(compose: dict[str, Any]) -> None:
         for needed, how in service.get("depends_on", {}).items():
             assert needed in services, f"{name} waits for {needed}"
             assert how["condition"] != "service_healthy" or "healthcheck" in services[needed], f"{name} -> {needed}"
+
+
+def test_its_redis_is_bounded_like_the_embedded_one(compose: dict[str, Any]) -> None:
+    words = " ".join(compose["services"]["redis"]["command"]).split()
+    given = {name.removeprefix("--"): value for name, value in pairwise(words)}
+    assert {name: given.get(name) for name in LIMITS} == LIMITS
 
 
 def test_only_loopback_is_published(compose: dict[str, Any]) -> None:
