@@ -11,6 +11,9 @@ from typing import Literal, assert_never
 
 from domain.base import Contract
 
+EVERY_GROUP = "*"
+"""In a list of administered groups: all of them."""
+
 
 class Level(StrEnum):
     """Access levels, lowest first."""
@@ -75,6 +78,10 @@ class Principal(Contract):
         return self.may(permission) and any(
             grant.group == group and covers(grant.permission, permission) for grant in self.grants
         )
+
+    def administers_all(self) -> bool:
+        """Whether this caller administers every group there is."""
+        return EVERY_GROUP in self.administers
 
     def permissions(self) -> list[str]:
         """Effective permission patterns, sorted: grants met with the key's scopes."""

@@ -18,7 +18,6 @@ from domain.keys import ApiKey, key_digest, new_key
 from domain.policy import Level, Principal
 from storage import audit, epochs, hierarchy
 from storage.audit import SYSTEM, Actor
-from storage.hierarchy import EVERY_GROUP
 from storage.tables import GROUPS, KEYS, MEMBERSHIPS, USERS
 from storage.upserts import insert
 
@@ -222,7 +221,7 @@ async def permissions(tx: AsyncConnection, principal: Principal, group_id: str) 
         CohortError: `not_found`, alike for a group that does not exist and for one that is none of the caller's.
     """
     world = await hierarchy.load(tx, above=[group_id] if GROUP_ID.fullmatch(group_id) else [])
-    mine = group_id in principal.effective or group_id in principal.administers or EVERY_GROUP in principal.administers
+    mine = group_id in principal.effective or group_id in principal.administers or principal.administers_all()
     if group_id not in world.groups or not mine:
         raise not_found("group")
     return GroupPermissionsOutput(

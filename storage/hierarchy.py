@@ -12,8 +12,6 @@ from domain.policy import Grant, Level
 from storage import epochs
 from storage.tables import EPOCHS, GROUPS
 
-EVERY_GROUP = "*"
-"""In a list of administered groups: all of them."""
 ADMIN, PLATFORM = 2, 3
 
 

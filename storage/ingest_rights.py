@@ -12,7 +12,6 @@ from domain.ingestion import Kind
 from domain.policy import Level, Principal
 from domain.products import ProductRow
 from storage.document_files import DocumentRow
-from storage.hierarchy import EVERY_GROUP
 from storage.rows import RowError
 from storage.tables import GROUPS
 
@@ -105,7 +104,7 @@ async def nameable(tx: AsyncConnection, principal: Principal, named: Iterable[st
     one could otherwise give access to whoever creates it later.
     """
     wanted = {group for group in named if GROUP_ID.fullmatch(group)}
-    if EVERY_GROUP in principal.administers:
+    if principal.administers_all():
         statement = select(GROUPS.c.id).where(GROUPS.c.id.in_(sorted(wanted)))
         return frozenset((await tx.execute(statement)).scalars())
     return frozenset(wanted & {*principal.closure, *principal.effective, *principal.administers})

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.errors import ErrorBody, not_found
 from domain.ingestion import IngestCounts, JobOutput, JobStatus, Progress
 from domain.policy import Principal
-from storage.hierarchy import EVERY_GROUP
 from storage.tables import JOBS
 from storage.upserts import insert
 
@@ -100,4 +99,4 @@ async def get(tx: AsyncConnection, principal: Principal, job_id: str, *, now: fl
 def _may_see(principal: Principal, user_id: str, billing_group: str, target_group: str) -> bool:
     if user_id == principal.user_id and target_group in principal.effective:
         return True
-    return billing_group in principal.administers or EVERY_GROUP in principal.administers
+    return billing_group in principal.administers or principal.administers_all()

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.calls import Caller
 from domain.errors import CohortError
 from domain.ids import GROUP_ID
-from domain.policy import Grant, Level, Principal
+from domain.policy import EVERY_GROUP, Grant, Level, Principal
 from storage import epochs, hierarchy, refusals
-from storage.hierarchy import ADMIN, EVERY_GROUP, PLATFORM, Hierarchy
+from storage.hierarchy import ADMIN, PLATFORM, Hierarchy
 from storage.tables import KEYS, MEMBERSHIPS, USERS
 
 # Made once: building a statement takes longer than running it.

@@ -8,6 +8,7 @@ from google.protobuf import json_format
 from temporalio.api.common.v1 import Payloads
 from temporalio.converter import DataConverter
 
+from storage import groups
 from storage.identity import Secrets
 from tests.doors.conftest import SECRET, House
 from workflows.converter import data_converter
@@ -52,6 +53,33 @@ async def test_what_is_encoded_can_be_decoded(lonely: House) -> None:
 @pytest.mark.parametrize(("key", "status"), [("root", 200), ("rosa", 403), (None, 401)])
 async def test_an_operator_may_use_his_key_instead(lonely: House, key: str | None, status: int) -> None:
     async with lonely.rest(key) as client:
+        answer = await client.post("/codec/operator/decode", content=await sealed("x"))
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("key", "headers", "status"),
+    [
+        ("root", {"X-Group-Context": "platform"}, 200),
+        ("root", {"X-Group-Override": "tenant"}, 403),
+        ("tina", {}, 403),
+        ("capped", {}, 403),
+        ("scoped", {}, 403),
+    ],
+)
+async def test_who_does_not_administer_every_group_is_no_operator(
+    lonely: House, key: str, headers: dict[str, str], status: int
+) -> None:
+    """The tenant wrote `*:*` down for its own members; the platform caps one user, and one key."""
+    pepper = Secrets(SECRET).key("api-keys")
+    async with lonely.database.write() as tx:
+        await groups.create_group(tx, "tenant", name="Tenant", admin_level=2, permissions=["*:*"])
+        await groups.create_user(tx, "tina", primary_group="tenant")
+        await groups.create_user(tx, "capped", primary_group="platform", role=2)
+        lonely.keys["tina"] = (await groups.create_key(tx, "tina", pepper=pepper)).token
+        lonely.keys["capped"] = (await groups.create_key(tx, "capped", pepper=pepper)).token
+        lonely.keys["scoped"] = (await groups.create_key(tx, "root", pepper=pepper, scopes=["models:*"])).token
+    async with lonely.rest(key, **headers) as client:
         answer = await client.post("/codec/operator/decode", content=await sealed("x"))
     assert answer.status_code == status
 
