@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -66,7 +67,9 @@ class Supervisor:
         for child in sorted(self._children.values(), key=lambda child: STOP_ORDER.index(child.service.name)):
             begun = time.monotonic()
             willing = await asyncio.to_thread(processes.end, child.process, grace=child.service.grace)
-            how = "stopped" if willing else f"did not stop in {child.service.grace:.0f} s and was killed"
+            how = "was killed" if child.process.returncode == -signal.SIGKILL else "stopped"
+            if not willing:
+                how = f"did not stop in {child.service.grace:.0f} s and was killed"
             self._say(f"{child.service.title} {how} ({time.monotonic() - begun:.1f} s)")
         self._children.clear()
         self._folder.up.unlink(missing_ok=True)

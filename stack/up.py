@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from typing import NoReturn
 
 from stack import demo, home, leftovers, preflight, services
@@ -17,6 +18,8 @@ from storage import migrate
 
 STOPPED, FAILED, REFUSED = 0, 1, 2
 """Exit codes; `cohort up --help` explains them."""
+SAME_MOMENT = 1.0
+"""Seconds in which a second signal counts as the same one: a terminal, `timeout` and make may each send theirs."""
 
 
 def run() -> int:
@@ -43,11 +46,16 @@ async def _run(settings: Settings, where: Resolved, screen: Screen) -> int:
     stopping = asyncio.Event()
     supervisor = Supervisor(where.folder, screen.say)
 
+    asked = 0.0
+
     def stop() -> None:
-        if stopping.is_set():
+        nonlocal asked
+        if not stopping.is_set():
+            asked = time.monotonic()
+            stopping.set()
+        elif time.monotonic() - asked > SAME_MOMENT:
             screen.say("Killing everything at once")
             supervisor.kill()
-        stopping.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -107,6 +107,28 @@ def test_stopping_while_starting_leaves_nothing(tmp_path: Path) -> None:
     assert living(family) == []
 
 
+def test_signals_of_the_same_moment_are_one_and_a_later_one_kills(tmp_path: Path) -> None:
+    process = spawn(tmp_path, environment(tmp_path, COHORT_DEMO="false"))
+    wait_ready(tmp_path, process)
+    family = processes.family(process.pid)
+    os.kill(int(read_up(tmp_path)["processes"]["worker"]["pid"]), signal.SIGSTOP)  # it will not stop by itself
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the kernel would merge equal ones
+        process.send_signal(number)
+    out = tmp_path / "up.out"
+    wait_until(lambda: "Front door stopped" in out.read_text(), seconds=20, what="the front door to stop")
+    assert "Killing" not in out.read_text()
+
+    def impatient() -> bool:
+        process.send_signal(signal.SIGTERM)
+        return "Killing everything at once" in out.read_text()
+
+    wait_until(impatient, seconds=10, what="a later signal to count")
+    assert process.wait(30) == 0
+    assert living(family) == []
+    told = out.read_text()
+    assert [f"{TITLES[name]} was killed" in told for name in ("worker", "llm", "temporal", "redis")] == [True] * 4
+
+
 def test_an_interrupted_demo_world_is_finished_by_the_next_start(tmp_path: Path, running: Stack) -> None:
     settings = environment(tmp_path)
     first = spawn(tmp_path, settings)
