@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from stack.programs import local_model
-from stack.settings import Settings
+from stack.settings import BadSettings, Settings
 
 MODEL_NAME = "smollm2"
 SLOTS = 2
@@ -56,7 +56,10 @@ def serve(port: int, key: str, host: str = "127.0.0.1") -> None:
 
 def run(port: int, host: str = "127.0.0.1") -> None:
     """Serve with the key that the settings name."""
-    key = Settings.load().local_llm_key
+    try:
+        key = Settings.load().local_llm_key
+    except BadSettings as error:
+        sys.exit(f"The local model cannot run: {error}")
     if key is None:
         sys.exit("COHORT_LOCAL_LLM_KEY is not set: callers and this server must share one. `cohort up` makes its own.")
     serve(port, key.get_secret_value(), host)

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,14 +20,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from stack import env_file
+from stack.addresses import host_and_port, url_of
+from stack.env_file import BadSettings
 from stack.resolved import Resolved, StateFolder, embedded_redis_url, read_secret
+
+__all__ = ["BadSettings", "ProviderSettings", "Resolved", "Settings", "names", "provider_environment"]
 
 PREFIX = "COHORT_"
 INTERNAL: dict[str, JsonValue] = {"internal": True}
-
-
-class BadSettings(Exception):
-    """A setting that cannot be used; the message is for the user and holds no value of a secret."""
 
 
 class ProviderSettings(BaseModel):
@@ -43,12 +43,6 @@ class ProviderSettings(BaseModel):
     timeout: float = Field(default=60, gt=0, le=600, description="Seconds for one attempt.")
     context_tokens: int = Field(default=8_192, ge=256, description="How many tokens prompt and answer may have.")
     groups: list[str] = Field(default=[], description="Only these groups and their descendants; empty means all.")
-
-
-def _host_and_port(value: str) -> str:
-    if not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[^\s:/]+):\d{1,5}", value):
-        raise ValueError("it must be host:port, such as temporal.example.org:7233")
-    return value
 
 
 def _master_secret(value: SecretStr) -> SecretStr:
@@ -68,23 +62,29 @@ def _comma_separated(value: object) -> object:
 class Settings(BaseSettings):
     """Settings of the whole; unset data URLs mean the embedded stack under `home`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=env_file.NAME,
+        env_file_encoding=env_file.ENCODING,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
 
     home: Path = Field(default=Path(".cohort"), description="State of the embedded stack.")
     host: str = Field(default="127.0.0.1", description="Where the front door listens.")
     port: int = Field(default=8080, ge=1, le=65535, description="The front door's port.")
     temporal_port: int = Field(default=7233, ge=1, le=65535, description="Port of the embedded Temporal server.")
     temporal_ui_port: int = Field(default=8233, ge=1, le=65535, description="Port of the Temporal UI.")
-    temporal_address: Annotated[str, AfterValidator(_host_and_port)] | None = Field(
+    temporal_address: Annotated[str, AfterValidator(host_and_port)] | None = Field(
         default=None, description="A Temporal server of yours, host:port; an own server if unset."
     )
     temporal_namespace: str = Field(default="default", description="The namespace that the workflows run in.")
-    database_url: str | None = Field(
-        default=None,
-        pattern=r"^(postgresql\+asyncpg|sqlite\+aiosqlite)://",
-        description="postgresql+asyncpg://…; SQLite under home if unset.",
+    database_url: Annotated[str, AfterValidator(url_of("postgresql+asyncpg", "sqlite+aiosqlite"))] | None = Field(
+        default=None, description="postgresql+asyncpg://…; SQLite under home if unset."
     )
-    redis_url: SecretStr | None = Field(default=None, description="redis://…; an own server under home if unset.")
+    redis_url: Annotated[SecretStr, AfterValidator(url_of("redis", "rediss", "unix"))] | None = Field(
+        default=None, description="redis://…; an own server under home if unset."
+    )
     vectors_url: str | None = Field(default=None, description="s3://bucket/prefix; a folder under home if unset.")
     uploads_url: str | None = Field(default=None, description="s3://bucket/prefix; a folder under home if unset.")
     secret_key: Annotated[SecretStr, AfterValidator(_master_secret)] | None = Field(
@@ -92,15 +92,15 @@ class Settings(BaseSettings):
     )
     model: str | None = Field(default=None, description="LiteLLM's name of the default model; the local one if unset.")
     providers: list[ProviderSettings] = Field(default=[], description="Provider routes as a JSON list.")
-    url: str = Field(
-        default="http://127.0.0.1:8080", pattern=r"^https?://", description="The front door that the CLI talks to."
+    url: Annotated[str, AfterValidator(url_of("http", "https"))] = Field(
+        default="http://127.0.0.1:8080", description="The front door that the CLI talks to."
     )
     api_key: SecretStr | None = Field(default=None, description="The CLI's key.")
     allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(
         default=[], description="Host names that the front door answers to, besides its own; separated by commas."
     )
-    otlp_endpoint: str | None = Field(
-        default=None, pattern=r"^https?://", description="OTLP over HTTP, such as http://localhost:4318."
+    otlp_endpoint: Annotated[str, AfterValidator(url_of("http", "https"))] | None = Field(
+        default=None, description="OTLP over HTTP, such as http://localhost:4318."
     )
     demo: bool = Field(default=True, description="Load the demo world on the first start.")
     max_cached_workflows: int = Field(default=1000, ge=0, description="Workflows that a worker keeps in memory.")
@@ -123,9 +123,10 @@ class Settings(BaseSettings):
         """The settings of this process, from its environment and from `.env` in the current folder.
 
         Raises:
-            BadSettings: a name that does not exist, or a value that does not fit, in one sentence each.
+            BadSettings: a name that does not exist, or a value that does not fit, in one sentence each; or a `.env`
+                that cannot be read.
         """
-        refuse_unknown([*os.environ, *dotenv_values(".env")])
+        refuse_unknown([*os.environ, *env_file.read()])
         try:
             return cls()
         except ValidationError as error:
@@ -195,7 +196,7 @@ def provider_environment() -> dict[str, str]:
     """What `.env` holds besides settings, such as OPENAI_API_KEY: the worker's providers read it as their own."""
     return {
         name: value
-        for name, value in dotenv_values(".env").items()
+        for name, value in env_file.read().items()
         if value is not None and not name.upper().startswith(PREFIX)
     }
 

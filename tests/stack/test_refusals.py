@@ -19,16 +19,16 @@ from tests.support.stack import environment
 REPOSITORY = Path(__file__).parents[2]
 
 
-def refused(settings: dict[str, str]) -> str:
-    """Run `cohort up`, which must refuse; gives its one sentence."""
+def refused(settings: dict[str, str], *, folder: Path = REPOSITORY) -> str:
+    """Run `cohort up` in a folder, which must refuse; gives its one sentence."""
     done = subprocess.run(
         [sys.executable, "-m", "stack.up"],
         check=False,
-        env=settings,
+        env={**settings, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=REPOSITORY,
+        cwd=folder,
     )
     assert done.returncode == 2, done
     assert done.stdout == ""
@@ -84,6 +84,27 @@ def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "cohort.db").write_text("this is not a database, but it is long enough to look like one" * 20)
     assert "cannot be used" in refused(environment(tmp_path))
+
+
+def test_an_address_that_is_none(tmp_path: Path) -> None:
+    said = refused(environment(tmp_path, COHORT_REDIS_URL="foo"))
+    assert said == ("cohort: COHORT_REDIS_URL cannot be used: it must begin with redis://, rediss:// or unix://.\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "reason"),
+    [
+        (b"COHORT_DEMO=false\nCOHORT_MODEL=caf\xe9\n", "line 2", "not UTF-8"),
+        (b"COHORT_DEMO=false\n\n\nsk-hidden is my key\n", "line 4", "write NAME=value"),
+        (b"sk-hidden of mine\nA=1\nB='sk-hidden\n", "lines 1, 3", "write NAME=value"),
+    ],
+)
+def test_an_env_file_that_cannot_be_read(content: bytes, place: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    said = refused(environment(tmp_path / "home"), folder=tmp_path)
+    assert f"{tmp_path / '.env'}, {place}" in said
+    assert reason in said
+    assert "hidden" not in said
 
 
 def test_a_home_that_is_a_file(tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_an_unknown_name_in_the_env_file_is_found_too(tmp_path: Path) -> None:
         ("COHORT_DEMO", "perhaps", "boolean"),
         ("COHORT_SECRET_KEY", "sk-hidden", "32 bytes in base64"),
         ("COHORT_DATABASE_URL", "mysql://me:sk-hidden@host/db", "postgresql"),
+        ("COHORT_DATABASE_URL", "postgres://x", r"must begin with postgresql\+asyncpg:// or sqlite\+aiosqlite://\.$"),
+        ("COHORT_DATABASE_URL", "postgresql+asyncpg://me:sk-hidden@host:port/db", "look at host and port"),
+        ("COHORT_REDIS_URL", "foo", "must begin with redis://, rediss:// or unix://"),
+        ("COHORT_REDIS_URL", "redis://:sk-hidden@host:port", "look at host and port"),
+        ("COHORT_URL", "127.0.0.1:8080", "must begin with http:// or https://"),
+        ("COHORT_URL", "http://", "look at host and port"),
+        ("COHORT_OTLP_ENDPOINT", "localhost:4318", "must begin with http:// or https://"),
     ],
 )
 def test_a_bad_value_names_its_variable(name: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +65,18 @@ def test_a_bad_value_names_its_variable(name: str, value: str, reason: str, monk
         Settings.load()
     assert name in str(caught.value)
     assert "sk-hidden" not in str(caught.value)
+
+
+def test_what_other_programs_make_of_an_env_file_is_no_hindrance(tmp_path: Path) -> None:
+    """A byte order mark, the line ends of Windows, comments, `export`, and names without a value."""
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfCOHORT_PORT=9001\r\n\r\n# a comment\r\nexport A='b c'\r\nALONE\r\n")
+    assert Settings.load().port == 9001
+    assert provider_environment() == {"A": "b c"}
+
+
+def test_a_virtual_environment_called_env_is_no_file_of_settings(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert Settings.load().port == 8080
 
 
 def test_unset_urls_mean_the_embedded_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
