@@ -4,12 +4,13 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from stack.resolved import StateFolder
+from stack.resolved import SECRET_BYTES, StateFolder
 
 FORMAT = 1
 """Raised when the layout of the state folder changes in a way that older versions cannot read."""
@@ -103,9 +104,29 @@ def write_state(folder: StateFolder, **changes: object) -> None:
     write_private(folder.state, json.dumps(state, indent=2).encode())
 
 
-def make_secrets(folder: StateFolder) -> None:
-    """Make the master secret and Redis's password, once; they stay the same over restarts."""
-    if not folder.secret.exists():
-        write_private(folder.secret, secrets.token_bytes(32))
-    if not folder.redis_password.exists():
+def make_secrets(folder: StateFolder, *, own_secret: bool = False) -> None:
+    """Make the master secret and Redis's password, once; they stay the same over restarts.
+
+    With `own_secret` the master secret is in the settings: one in the folder would be taken for it later.
+
+    Raises:
+        CannotStart: there is no master secret, and what an earlier one protects is there.
+    """
+    if not own_secret and not folder.secret.exists():
+        if folder.database.exists() or folder.state.exists():
+            raise CannotStart(
+                f"The master secret {folder.secret} is gone, and a new one would make every API key invalid; nothing "
+                "was changed. Restore it from a backup, or set COHORT_SECRET_KEY if it was there. To begin anew "
+                f"without your data, move {folder.path} away."
+            )
+        write_private(folder.secret, secrets.token_bytes(SECRET_BYTES))
+    if not _is_a_password(folder.redis_password):
         write_private(folder.redis_password, secrets.token_urlsafe(32).encode())
+
+
+def _is_a_password(path: Path) -> bool:
+    """Whether it can stand in Redis's configuration. One that can't is made anew, as nothing depends on the old one."""
+    try:
+        return re.fullmatch(rb"[A-Za-z0-9_-]{16,}", path.read_bytes()) is not None
+    except FileNotFoundError:
+        return False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+SECRET_BYTES = 32
 SOCKET_PATH_BYTES = 100  # the kernel's limit is 108 on Linux and 104 on macOS
 
 

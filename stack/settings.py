@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from stack import env_file
 from stack.addresses import host_and_port, url_of
 from stack.env_file import BadSettings
-from stack.resolved import Resolved, StateFolder, embedded_redis_url, read_secret
+from stack.resolved import SECRET_BYTES, Resolved, StateFolder, embedded_redis_url, read_secret
 
 __all__ = ["BadSettings", "ProviderSettings", "Resolved", "Settings", "names", "provider_environment"]
 
@@ -50,7 +50,7 @@ def _master_secret(value: SecretStr) -> SecretStr:
         length = len(base64.b64decode(value.get_secret_value(), validate=True))
     except (binascii.Error, ValueError):
         length = 0
-    if length != 32:
+    if length != SECRET_BYTES:
         raise ValueError("it must be 32 bytes in base64 (make one with: openssl rand -base64 32)")
     return value
 
@@ -144,17 +144,13 @@ class Settings(BaseSettings):
         """What the processes need: concrete addresses, with the embedded stack's where nothing else is set.
 
         Raises:
-            BadSettings: there is no master secret yet, neither in COHORT_SECRET_KEY nor in the state folder.
+            BadSettings: there is no usable master secret, neither in COHORT_SECRET_KEY nor in the state folder.
         """
         folder = self.state_folder()
         if self.secret_key is not None:
             secret = base64.b64decode(self.secret_key.get_secret_value())
-        elif (found := read_secret(folder.secret)) is not None:
-            secret = found
         else:
-            raise BadSettings(
-                f"There is no master secret in {folder.secret}: run `cohort up` once, or set COHORT_SECRET_KEY."
-            )
+            secret = _kept_secret(folder)
         return Resolved(
             folder=folder,
             url=f"http://{_reachable(self.host)}:{self.port}",
@@ -199,6 +195,24 @@ def provider_environment() -> dict[str, str]:
         for name, value in env_file.read().items()
         if value is not None and not name.upper().startswith(PREFIX)
     }
+
+
+def _kept_secret(folder: StateFolder) -> bytes:
+    try:
+        secret = read_secret(folder.secret)
+    except OSError as error:
+        raise BadSettings(f"{folder.secret} cannot be read ({error.strerror}): make it readable to you.") from None
+    if secret is None:
+        raise BadSettings(
+            f"There is no master secret in {folder.secret}: run `cohort up` once, or set COHORT_SECRET_KEY."
+        )
+    if len(secret) != SECRET_BYTES:
+        raise BadSettings(
+            f"The master secret in {folder.secret} is damaged ({len(secret)} bytes instead of {SECRET_BYTES}); nothing "
+            f"was changed. Restore it from a backup: without it no API key is valid. To begin anew without your data, "
+            f"move {folder.path} away."
+        )
+    return secret
 
 
 def _sentence(loc: tuple[int | str, ...], message: str) -> str:

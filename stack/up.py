@@ -33,7 +33,7 @@ def run() -> int:
         home.make(folder)
         with home.locked(folder):
             home.read_state(folder)
-            home.make_secrets(folder)
+            home.make_secrets(folder, own_secret=settings.secret_key is not None)
             return asyncio.run(_run(settings, settings.resolved(), screen))
     except (BadSettings, CannotStart) as why:
         print(f"cohort: {why}", file=sys.stderr)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stack.home import FORMAT, locked, make
-from stack.resolved import StateFolder
+from stack.home import FORMAT, locked, make, make_secrets
+from stack.resolved import StateFolder, embedded_redis_url
 from tests.support.stack import environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -73,7 +73,13 @@ def test_a_damaged_state_file(tmp_path: Path) -> None:
     assert "is damaged" in refused(environment(tmp_path))
 
 
+def keep_a_secret(home: Path) -> None:
+    """What every folder has that was started once."""
+    (home / "secret.key").write_bytes(os.urandom(32))
+
+
 def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
+    keep_a_secret(tmp_path)
     with sqlite3.connect(tmp_path / "cohort.db") as database:
         database.execute("CREATE TABLE alembic_version (version_num TEXT)")
         database.execute("INSERT INTO alembic_version VALUES ('ffffffffffff')")
@@ -82,8 +88,51 @@ def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    keep_a_secret(tmp_path)
     (tmp_path / "cohort.db").write_text("this is not a database, but it is long enough to look like one" * 20)
     assert "cannot be used" in refused(environment(tmp_path))
+
+
+@pytest.mark.parametrize("kept", ["cohort.db", "state.json"])
+def test_a_lost_master_secret_is_not_replaced(kept: str, tmp_path: Path) -> None:
+    (tmp_path / kept).write_text(json.dumps({"format": FORMAT}) if kept == "state.json" else "")
+    said = refused(environment(tmp_path))
+    assert f"The master secret {tmp_path / 'secret.key'} is gone" in said
+    assert "Restore it from a backup" in said
+    assert not (tmp_path / "secret.key").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"too short", bytes(33)])
+def test_a_damaged_master_secret(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "secret.key").write_bytes(content)
+    said = refused(environment(tmp_path))
+    assert f"secret.key is damaged ({len(content)} bytes instead of 32)" in said
+    assert (tmp_path / "secret.key").read_bytes() == content
+
+
+def test_a_master_secret_that_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").mkdir()
+    assert "secret.key cannot be read" in refused(environment(tmp_path))
+
+
+def test_a_master_secret_of_the_settings_leaves_none_in_the_folder(tmp_path: Path) -> None:
+    """It would be taken for the right one as soon as the setting is gone."""
+    home = StateFolder(tmp_path)
+    make(home)
+    make_secrets(home, own_secret=True)
+    assert not home.secret.exists()
+
+
+def test_a_damaged_redis_password_is_made_anew(tmp_path: Path) -> None:
+    home = StateFolder(tmp_path)
+    make(home)
+    make_secrets(home)
+    kept = home.redis_password.read_bytes()
+    make_secrets(home)
+    assert home.redis_password.read_bytes() == kept
+    home.redis_password.write_bytes(b"\xff two words\n")
+    make_secrets(home)
+    assert embedded_redis_url(home).count("@") == 1
 
 
 def test_an_address_that_is_none(tmp_path: Path) -> None:
