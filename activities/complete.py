@@ -88,7 +88,7 @@ class Complete:
                 raise
             finally:
                 took = time.perf_counter() - began
-                self._states.note(route.name, good=good, seconds=took)
+                self._states.note(route.name, good=good)
                 labels = {"gen_ai.provider.name": route.provider, "gen_ai.request.model": route.label}
                 _seconds.record(took, labels)
             span.set_attributes(

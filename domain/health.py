@@ -12,11 +12,14 @@ class HealthInput(Contract):
 
 
 class ComponentHealth(Contract):
-    """One part: how it is, how long it took to answer in milliseconds, and in words what does not work meanwhile."""
+    """One part: how it is, and in words what does not work meanwhile.
+
+    `latency` is in milliseconds; None for a part that was not asked for this answer.
+    """
 
     name: str
     state: State
-    latency: float
+    latency: float | None = None
     note: str = ""
 
 

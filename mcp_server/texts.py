@@ -106,12 +106,16 @@ def _permissions(data: Json) -> str:
 
 def _health(data: Json) -> str:
     parts = [
-        f"| {one['name']} | {one['state']} | {one['latency']} ms | {_cell(one['note']) or '-'} |"
+        f"| {one['name']} | {one['state']} | {_milliseconds(one['latency'])} | {_cell(one['note']) or '-'} |"
         for one in data["components"]
     ]
     head = f"Cohort {data['version']} is **{data['status']}**.\n\n| part | state | latency | note |\n|---|---|---|---|"
     groups = ["\n".join([f"Group `{one['id']}`:", *_facts({**one, "id": None})]) for one in data["groups"]]
     return "\n\n".join(["\n".join([head, *parts]), *groups])
+
+
+def _milliseconds(latency: float | None) -> str:
+    return "-" if latency is None else f"{latency} ms"
 
 
 def _generic(data: Json) -> str:

@@ -103,21 +103,24 @@ class RouteTable:
 
 
 class RouteStates:
-    """How each route's last attempts from this process ended, for health."""
+    """How each route's last attempts from this process ended, for health.
+
+    All groups share it, so it holds nothing of a call that would tell what was asked: no durations, no sizes.
+    """
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[bool, float, float]] = {}
+        self._last: dict[str, tuple[bool, float]] = {}
 
-    def note(self, name: str, *, good: bool, seconds: float) -> None:
+    def note(self, name: str, *, good: bool) -> None:
         """One attempt ended."""
-        self._last[name] = (good, seconds, time.monotonic())
+        self._last[name] = (good, time.monotonic())
 
-    def state(self, name: str) -> tuple[bool, float] | None:
-        """Whether the last attempt was good and how many seconds it took; None where there is no recent one."""
+    def state(self, name: str) -> bool | None:
+        """Whether the last attempt was good; None where there is no recent one."""
         last = self._last.get(name)
-        if last is None or time.monotonic() - last[2] > RECENT:
+        if last is None or time.monotonic() - last[1] > RECENT:
             return None
-        return last[0], last[1]
+        return last[0]
 
 
 def _allowed(route: RouteConfig, preferences: Preferences) -> bool:

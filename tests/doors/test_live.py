@@ -207,6 +207,16 @@ def test_liveness_takes_no_key_and_health_does(running: Stack) -> None:
         assert client.get("/api/v1/health/detailed").status_code == 401
     assert detailed["data"]["status"] == "ok"
     assert [group["id"] for group in detailed["data"]["groups"]] == ["partner"]
+    latencies = {part["name"].partition(":")[0]: part["latency"] for part in detailed["data"]["components"]}
+    assert [name for name, latency in latencies.items() if latency is None] == ["provider"]
+
+
+async def test_health_reads_well_where_a_part_was_not_asked(running: Stack) -> None:
+    async with http2(running, "partner") as http, mcp(running, http) as client:
+        result = await client.call_tool("health_check", {})
+    lines = result.content[0].model_dump()["text"].splitlines()
+    latencies = {line.split("|")[3].strip() for line in lines if line.startswith("| provider:")}
+    assert latencies == {"-"}
 
 
 async def test_a_second_client_library_gets_on_with_the_door(running: Stack) -> None:

@@ -180,6 +180,28 @@ async def test_health_names_every_part_and_only_the_callers_groups(acme: World) 
     assert [group["id"] for group in outcome.data["groups"]] == ["acme-research"]
 
 
+async def test_health_tells_how_a_route_is_and_nothing_of_others_calls(acme: World) -> None:
+    """How long a provider took, it took for another group, whose questions would show in it."""
+
+    async def told() -> dict[str, dict[str, object]]:
+        [outcome] = await acme.batch(acme.call("sam", "health_check"), lane="acme-sales")
+        assert outcome.data is not None
+        return {part["name"]: part for part in outcome.data["components"]}
+
+    before = await told()
+    for model in ("good", "status-500"):
+        await acme.answer(acme.ask("ada", "What is new?", model=model))
+    after = await told()
+
+    good = {"name": "provider:good", "state": "ok", "latency": None}
+    assert before["provider:good"] == {**good, "note": "not called lately"}
+    assert after["provider:good"] == {**good, "note": ""}
+    failed = after["provider:status-500"]
+    assert (failed["state"], failed["latency"]) == ("degraded", None)
+    assert str(failed["note"]).startswith("its last call failed")
+    assert all(after[name]["latency"] is not None for name in ("database", "cache", "vectors", "workflows"))
+
+
 async def test_operators_find_a_call_and_read_how_it_ended(acme: World) -> None:
     good, bad = acme.ask("ada", "a secret question"), acme.ask("mute", "a secret question")
     handle = await acme.start([good, bad])
