@@ -105,7 +105,9 @@ class Admit:
                 await self._answers.put(one.call.id, await self._answers.get(claim.call_id))
             return claim.outcome.model_copy(update={"call_id": one.call.id, "facts": facts})
         if claim.workflow_id is not None:
-            return Outcome(call_id=one.call.id, deferred=claim.workflow_id, facts=facts)
+            # Not that workflow's outcome: who may see what can change until it ends, and this caller may come with
+            # another key than the first. Asked again, he is authorised by what the answer then rests on.
+            return Outcome(call_id=one.call.id, ask_after=claim.workflow_id, facts=facts)
         raise CohortError(
             ErrorCode.CONFLICT,
             "The first request with this idempotency key is still being answered. Ask again in a second.",

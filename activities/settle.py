@@ -47,11 +47,12 @@ class Settle:
 async def write(tx: AsyncConnection, items: Sequence[Settlement], keys: IdempotencyKeys) -> int:
     """Write how these calls ended, in the caller's transaction; how many audit entries were new.
 
-    A call that goes on in a workflow of its own has not ended: repeated requests are told where to wait for it.
+    A call that goes on in a workflow of its own has not ended: repeated requests are told where to wait for it. Nor has
+    one that is to be asked again: nothing was told to it yet.
     """
     going_on = [item for item in items if item.outcome.deferred is not None and item.principal is not None]
     await keys.go_on(tx, {item.call.id: item.outcome.deferred for item in going_on if item.outcome.deferred})
-    items = [item for item in items if item.outcome.deferred is None or item.principal is None]
+    items = [item for item in items if item.outcome.deferred is None and item.outcome.ask_after is None]
     written = await audit.append(tx, [_entry(item) for item in items])
     await ledger.record(tx, [row for item in items if (row := _row(item)) is not None])
     claimed = [item for item in items if item.call.idempotency_key is not None and item.principal is not None]

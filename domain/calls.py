@@ -88,9 +88,11 @@ class Provenance(Contract):
 
 
 class Outcome(Contract):
-    """How one call ended: exactly one of `data`, `error`, `deferred` and `stored` is set.
+    """How one call ended: exactly one of `data`, `error`, `deferred`, `ask_after` and `stored` is set.
 
-    `deferred` is the id of a workflow that carries the call on (its result is the final outcome); `stored` means that
+    `deferred` is the id of a workflow that carries the call on (its result is the final outcome). `ask_after` is the id
+    of a workflow that carries an earlier call with the same idempotency key on: what comes of it is that caller's, so
+    once it has ended, this call is asked again and admitted anew. `stored` means that
     the data were too large to travel and lie in `storage.answers` under the call's id.
     """
 
@@ -98,6 +100,7 @@ class Outcome(Contract):
     data: dict[str, Any] | None = None
     error: ErrorBody | None = None
     deferred: str | None = None
+    ask_after: str | None = None
     stored: bool = False
     facts: Facts = Facts()
     usage: Usage | None = None

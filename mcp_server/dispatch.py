@@ -91,14 +91,24 @@ class Dispatcher:
     async def call(self, call: Call, family: str, lane: str) -> Outcome:
         """The outcome of one call, wherever it goes on; cancelling this stops the waiting, not the work.
 
+        A call that repeats one still under way waits for its end and is asked again, so that it is admitted and its
+        answer authorised like any later request with the same idempotency key. If the first one failed, it runs.
+
         Raises:
             CohortError: rate_limited, deadline_exceeded, provider_unavailable or internal.
         """
-        waiting = self._enqueue(call, family, lane)
-        outcome = await self._before_deadline(call, waiting.answer)
+        ended: set[str] = set()
+        while (outcome := await self._ask(call, family, lane)).ask_after is not None:
+            if outcome.ask_after in ended:
+                raise _unsettled()
+            await self._before_deadline(call, self._engine.follow(outcome.ask_after, self._left(call)))
+            ended.add(outcome.ask_after)
         while outcome.deferred is not None:
             outcome = await self._before_deadline(call, self._engine.follow(outcome.deferred, self._left(call)))
         return outcome
+
+    async def _ask(self, call: Call, family: str, lane: str) -> Outcome:
+        return await self._before_deadline(call, self._enqueue(call, family, lane).answer)
 
     async def close(self, seconds: float) -> None:
         """Wait at most `seconds` for the executions in flight, then leave them to the workflow server."""
@@ -210,6 +220,15 @@ def deadline_exceeded() -> CohortError:
         ErrorCode.DEADLINE_EXCEEDED,
         "The answer did not come in time. The call may still be running; with an idempotency key a retry picks its "
         "answer up instead of starting it again.",
+    )
+
+
+def _unsettled() -> CohortError:
+    """The workflow of the first request is over, and its key still says that it runs."""
+    return CohortError(
+        ErrorCode.CONFLICT,
+        "The first request with this idempotency key has ended, but how could not be written down. It may have cost "
+        "something. Use a new idempotency key to ask again.",
     )
 
 

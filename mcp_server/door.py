@@ -89,7 +89,7 @@ class Door:
                 raise CohortError.of(outcome.error)
             data = await self._answers.get(outcome.call_id) if outcome.stored else outcome.data
             if data is None:
-                raise internal()  # an outcome says exactly one of four things
+                raise internal()  # the dispatcher gives only outcomes that have an answer
         except CohortError as error:
             return Answer(envelope.failure(asking.ids, error, outcome), error)
         return Answer(envelope.success(asking.ids, data, outcome))

@@ -46,6 +46,8 @@ def ending(outcome: Outcome | None) -> str:
             return f"not answered ({error.code}): {cell(error.message)}"
         case Outcome(deferred=workflow_id) if workflow_id is not None:
             return f"goes on as `{workflow_id}`"
+        case Outcome(ask_after=workflow_id) if workflow_id is not None:
+            return f"repeats a call that goes on as `{workflow_id}`, and is asked again once that has ended"
         case Outcome(usage=Usage(cached=True, cache_age=age)):
             return f"answered from the cache, {age or 0:.0f} s old"
         case Outcome(stored=True):

@@ -19,6 +19,8 @@ from activities.worker import SANDBOX, provider_worker, workflow_worker
 from domain.calls import BatchOutcome, Call, CallBatch, Caller, CallLabels, Outcome
 from domain.ids import new_id
 from domain.policy import Level
+from mcp_server.dispatch import Dispatcher
+from mcp_server.engine import TemporalEngine
 from storage import documents, groups, migrate
 from storage.documents import NewDocument
 from storage.indexing import Indexer
@@ -134,6 +136,14 @@ class World:
         """The final outcome of one call."""
         [outcome] = await self.batch(call, lane=lane)
         return await self.final(outcome)
+
+    async def at_door(self, call: Call, lane: str = "acme-research") -> Outcome:
+        """The final outcome of one call as a door gets it, with all that it waits for on the way."""
+
+        async def connected() -> Client:
+            return self.client
+
+        return await Dispatcher(TemporalEngine(connected)).call(call, FAMILY_OF[call.operation], lane)
 
     async def details(self, workflow_id: str) -> str:
         """What an operator reads of an execution in the Temporal UI."""

@@ -1,22 +1,61 @@
 """Repeated requests: one runs, the others get its answer."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select, update
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError
 
-from domain.errors import ErrorCode
+from domain.calls import Call, Outcome
+from domain.errors import CohortError, ErrorCode
+from domain.ids import new_id
 from domain.policy import Level
+from storage import documents, groups
 from storage.answers import Answers
+from storage.documents import NewDocument
 from storage.sweep import sweep
-from storage.tables import DOCUMENTS, LEDGER
+from storage.tables import AUDIT, DOCUMENTS, IDEMPOTENCY, LEDGER
 from tests.support.provider import Provider
+from tests.support.waiting import eventually
 from tests.support.world import World
+
+SECRET = "The secret lamp is called ZEBRA and nobody else knows."
 
 
 async def booked(acme: World) -> int:
     async with acme.parts.database.read() as tx:
         return (await tx.execute(select(func.count()).select_from(LEDGER))).scalar_one()
+
+
+async def decisions(acme: World, call: Call) -> list[tuple[str, str]]:
+    """What the audit says of one call."""
+    async with acme.parts.database.read() as tx:
+        rows = await tx.execute(select(AUDIT.c.decision, AUDIT.c.reason).where(AUDIT.c.id == call.id))
+        return [(row.decision, row.reason) for row in rows]
+
+
+async def waiting(acme: World, call: Call) -> "asyncio.Task[Outcome]":
+    """A repeated call at a door, as soon as it has been admitted and waits for the first one."""
+    handle = acme.client.get_workflow_handle(f"calls-acme-research-{call.id}")
+    asking = asyncio.create_task(acme.at_door(call))
+
+    async def admitted() -> bool:
+        try:
+            return (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+        except RPCError:
+            return False  # not started yet
+
+    await eventually(admitted, seconds=10, what="the repeated call is admitted")
+    assert not asking.done()
+    return asking
+
+
+async def _asked(provider: Provider, times: int) -> bool:
+    return provider.attempts["held"] == times
 
 
 async def test_the_same_request_gets_the_same_answer(acme: World, provider: Provider) -> None:
@@ -57,14 +96,120 @@ async def test_another_users_key_is_another_key(acme: World, provider: Provider)
 
 async def test_a_request_that_is_repeated_while_it_runs_waits_for_the_first(acme: World, provider: Provider) -> None:
     first = acme.ask("ada", "Once only", model="held", idempotency_key="k1")
+    second = first.model_copy(update={"id": new_id()})
     [started] = await acme.batch(first)
 
-    [repeated] = await acme.batch(acme.ask("ada", "Once only", model="held", idempotency_key="k1"))
+    repeating = await waiting(acme, second)
     provider.released.set()
 
-    assert repeated.deferred == started.deferred == f"completion-{first.id}"
-    assert (await acme.final(repeated)).data == (await acme.final(started)).data
+    repeated, answered = await repeating, await acme.final(started)
+    assert repeated.call_id == second.id
+    assert repeated.data == answered.data
+    assert repeated.data is not None
     assert provider.attempts == {"held": 1}
+    assert await booked(acme) == 1
+
+
+async def _leave(acme: World) -> None:
+    async with acme.parts.database.write() as tx:
+        await groups.remove_member(tx, "ada", "acme-research")
+
+
+async def _bind(acme: World) -> None:
+    """From now on, Ada comes with a key for the partner only."""
+    async with acme.parts.database.write() as tx:
+        key = await groups.create_key(tx, "ada", pepper=acme.parts.secrets.key("api-keys"), groups=["partner"])
+    acme.keys = {**acme.keys, "ada": key.id}
+
+
+async def _restrict(acme: World) -> None:
+    row = NewDocument("secret", "About secret", "s.md", SECRET, Level.INTERNAL, restricted_groups=frozenset({"acme"}))
+    async with acme.parts.database.write() as tx:
+        await documents.upsert(tx, "acme-research", [row])
+
+
+@pytest.mark.parametrize(
+    ("change", "before"),
+    [(_leave, True), (_leave, False), (_bind, True), (_restrict, True), (_restrict, False)],
+    ids=["left", "left-meanwhile", "other-key", "restricted", "restricted-meanwhile"],
+)
+async def test_a_repeated_request_gets_only_what_its_caller_may_see_when_it_is_answered(
+    acme: World, provider: Provider, change: Callable[[World], Awaitable[None]], before: bool
+) -> None:
+    """The first request's caller is answered; what the second may see has changed before it came, or while it waits."""
+    await acme.add_document("acme-research", "secret", SECRET)
+    async with acme.parts.database.write() as tx:
+        await groups.add_member(tx, "ada", "partner")
+    question = {"retrieval": {"enabled": True}, "cache": "off", "model": "held", "idempotency_key": "k1"}
+    [started] = await acme.batch(acme.ask("ada", "What is the secret lamp called?", **question))
+    await eventually(partial(_asked, provider, 1), seconds=10, what="the provider is asked")
+
+    if before:
+        await change(acme)
+    repeating = await waiting(acme, second := acme.ask("ada", "What is the secret lamp called?", **question))
+    if not before:
+        await change(acme)
+    provider.released.set()
+    repeated = await repeating
+
+    assert [one.id for one in (await acme.final(started)).provenance] == ["secret"]
+    assert repeated.data is None
+    assert repeated.provenance == ()
+    assert repeated.error is not None
+    assert repeated.error.code is ErrorCode.CONFLICT
+    assert "new idempotency key" in repeated.error.message
+    assert await decisions(acme, second) == [("refused", "conflict")]
+
+
+async def test_what_an_answer_says_of_its_caller_is_said_of_the_one_who_repeats(
+    acme: World, provider: Provider
+) -> None:
+    async with acme.parts.database.write() as tx:
+        await groups.add_member(tx, "ada", "partner")
+    [started] = await acme.batch(acme.ask("ada", "Well?", model="held", idempotency_key="k1"))
+    await _bind(acme)
+
+    repeating = await waiting(acme, acme.ask("ada", "Well?", model="held", idempotency_key="k1"))
+    provider.released.set()
+
+    first, repeated = await acme.final(started), await repeating
+    assert repeated.data == first.data
+    assert first.facts is not None
+    assert repeated.facts is not None
+    assert first.facts.user_groups == ("acme", "acme-research", "partner")
+    assert repeated.facts.user_groups == ("partner",)
+
+
+async def test_a_repeated_request_runs_itself_where_the_first_one_fails(acme: World, provider: Provider) -> None:
+    first = acme.ask("ada", "Once only", model="held", idempotency_key="k1")
+    second = acme.ask("ada", "Once only", model="held", idempotency_key="k1")
+    [started] = await acme.batch(first)
+    await eventually(partial(_asked, provider, 1), seconds=10, what="the provider is asked")
+
+    repeating = await waiting(acme, second)
+    assert await decisions(acme, second) == []
+    await acme.client.get_workflow_handle(f"completion-{first.id}").cancel()
+    await eventually(partial(_asked, provider, 2), seconds=10, what="the provider is asked again")
+    provider.released.set()
+
+    assert (await acme.final(started)).error is not None
+    repeated = await repeating
+    assert repeated.data is not None
+    assert repeated.data["id"] == f"completion-{second.id}"
+    assert await decisions(acme, second) == [("allowed", "")]
+    assert await booked(acme) == 1
+
+
+async def test_nobody_waits_again_for_what_has_ended_without_a_word(acme: World, provider: Provider) -> None:
+    await acme.answer(acme.ask("ada", "Once only", idempotency_key="k1"))
+    async with acme.parts.database.write() as tx:
+        await tx.execute(update(IDEMPOTENCY).values(outcome=None))
+
+    with pytest.raises(CohortError, match="Use a new idempotency key") as lost:
+        await acme.at_door(acme.ask("ada", "Once only", idempotency_key="k1"))
+
+    assert lost.value.code is ErrorCode.CONFLICT
+    assert provider.attempts == {"good": 1}
 
 
 async def test_of_two_in_one_batch_one_runs(acme: World, provider: Provider) -> None:
