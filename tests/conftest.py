@@ -4,9 +4,29 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import proofs
 from tests.support.postgres import Postgres, postgres_server
+from tests.support.proofs import Proof
 from tests.support.servers import redis_server, temporal_server
 from tests.support.stack import Stack, running_stack
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    proofs.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    proofs.configure(config)
+
+
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    proofs.summary(config)
+
+
+@pytest.fixture
+def proof(request: pytest.FixtureRequest) -> Proof:
+    """How hard a proof of isolation tries in this run, and where it says what it did."""
+    return proofs.proof_of(request.config)
 
 
 @pytest.fixture(scope="session")
