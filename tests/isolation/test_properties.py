@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.policy import Level, ObjectAccess, Principal, visible
+from tests.support.proofs import PROPERTIES
 
 GROUPS = tuple("abcd")
 some = st.frozensets(st.sampled_from(GROUPS))
@@ -41,7 +42,7 @@ def changed(access: ObjectAccess, **fields: object) -> ObjectAccess:
     return access.model_copy(update=fields)
 
 
-thorough = settings(max_examples=500, deadline=None)
+thorough = settings.get_profile(PROPERTIES)
 
 
 @thorough
@@ -95,3 +96,44 @@ def test_public_is_every_caller_who_is_not_denied(principal: Principal, access: 
 @given(principals(), accesses())
 def test_administering_is_not_seeing(principal: Principal, access: ObjectAccess) -> None:
     assert visible(principal, access) == visible(principal.model_copy(update={"administers": ()}), access)
+
+
+@thorough
+@given(principals(), accesses())
+def test_administrators_of_everything_do_not_pass_a_restriction(principal: Principal, access: ObjectAccess) -> None:
+    platform = principal.model_copy(update={"administers": ("*",), "clearance": Level.CONFIDENTIAL})
+    if not access.restricted_groups.isdisjoint(principal.closure):
+        assert not visible(platform, access)
+
+
+@thorough
+@given(principals(), accesses(), some)
+def test_more_memberships_show_more_unless_they_are_restricted(
+    principal: Principal, access: ObjectAccess, more: frozenset[str]
+) -> None:
+    joined = principal.model_copy(
+        update={
+            "direct": tuple({*principal.direct, *more}),
+            "effective": tuple({*principal.effective, *more}),
+            "closure": tuple({*principal.closure, *more}),
+        }
+    )
+    if visible(principal, access) and access.restricted_groups.isdisjoint(more):
+        assert visible(joined, access)
+    if visible(joined, access):
+        assert access.restricted_groups.isdisjoint(joined.closure)
+
+
+@thorough
+@given(principals(), accesses(), st.sampled_from(GROUPS))
+def test_a_new_owner_changes_it_for_members_of_one_of_the_two_owners_only(
+    principal: Principal, access: ObjectAccess, heir: str
+) -> None:
+    given_away = changed(access, owner_group=heir)
+    before, after = visible(principal, access), visible(principal, given_away)
+    if (access.owner_group in principal.effective) == (heir in principal.effective) or access.sensitive:
+        assert before == after
+    if after and not before:
+        assert heir in principal.effective
+    if before and not after:
+        assert access.owner_group in principal.effective
