@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities.heartbeats import beating
 from activities.providers.litellm_provider import LiteLLMProvider, Reply
-from activities.providers.routes import RouteConfig, RouteStates, RouteTable
+from activities.providers.routes import RouteConfig, RouteState, RouteStates, RouteTable
 from domain.calls import Usage
 from domain.completions import CompletionTask, Message, ProviderAnswer
 from domain.errors import CohortError, ErrorCode
@@ -69,7 +69,7 @@ class Complete:
             "gen_ai.request.temperature": task.input.temperature,
         }
         began = time.perf_counter()
-        good = False
+        state: RouteState = "failed"
         with _tracer.start_as_current_span(
             f"chat {route.label}",
             kind=SpanKind.CLIENT,
@@ -79,16 +79,15 @@ class Complete:
         ) as span:
             try:
                 reply = await self._provider.complete(route, messages, task.input)
-                good = True
+                state = "good"
             except CohortError as error:
-                # A refusal that concerns the request says nothing about the provider's health.
-                good = error.code is not ErrorCode.PROVIDER_UNAVAILABLE
+                state = _state_after(error)
                 span.set_attribute("error.type", error.code.value)
                 span.set_status(Status(StatusCode.ERROR, error.code.value))
                 raise
             finally:
                 took = time.perf_counter() - began
-                self._states.note(route.name, good=good)
+                self._states.note(route.name, state)
                 labels = {"gen_ai.provider.name": route.provider, "gen_ai.request.model": route.label}
                 _seconds.record(took, labels)
             span.set_attributes(
@@ -102,3 +101,10 @@ class Complete:
         _tokens.record(reply.completion_tokens, {**labels, "gen_ai.token.type": "output"})
         _cost.add(reply.cost, labels)
         return reply
+
+
+def _state_after(error: CohortError) -> RouteState:
+    """A refusal of the request says nothing about the provider; what no retry mends lies in our own set-up."""
+    if error.code is not ErrorCode.PROVIDER_UNAVAILABLE:
+        return "good"
+    return "failed" if error.retryable else "broken"

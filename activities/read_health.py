@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from activities.parts import Calling
+from activities.providers.routes import RouteState
 from domain.answers import Answered
 from domain.calls import AdmittedCall, Facts, Outcome, Work
 from domain.health import ComponentHealth, GroupHealth, HealthOutput, State
@@ -19,6 +20,14 @@ from workflows import ports
 
 PATIENCE = 2.0
 """Seconds that a part may take to answer before it counts as away."""
+
+
+_PROVIDERS: dict[RouteState | None, tuple[State, str]] = {
+    None: ("ok", "not called lately"),
+    "good": ("ok", ""),
+    "failed": ("degraded", "its last call failed; other providers are tried where there are any"),
+    "broken": ("down", "it is not set up correctly, so its calls fail: an operator must look at the worker's log"),
+}
 
 
 @dataclass(frozen=True)
@@ -85,18 +94,15 @@ class ReadHealth:
 
         How long that took is not told: it may have been another group's call, and tells how long its answer was.
         """
-        found: list[ComponentHealth] = []
-        for route in self._calling.routes.open_to(principal):
-            good = self._calling.states.state(route.name)
-            note = "" if good else "its last call failed; other providers are tried where there are any"
-            found.append(
-                ComponentHealth(
-                    name=f"provider:{route.name}",
-                    state="degraded" if good is False else "ok",
-                    note="not called lately" if good is None else note,
-                )
-            )
-        return found
+        return [
+            _provider(route.name, self._calling.states.state(route.name))
+            for route in self._calling.routes.open_to(principal)
+        ]
+
+
+def _provider(name: str, last: RouteState | None) -> ComponentHealth:
+    state, note = _PROVIDERS[last]
+    return ComponentHealth(name=f"provider:{name}", state=state, note=note)
 
 
 def _workflows() -> ComponentHealth:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -41,6 +42,9 @@ from workflows.ports import PROVIDER_QUEUE, TASK_QUEUE
 
 READY = "cohort-worker ready"
 """The line on standard output by which a supervisor knows that this process polls."""
+NOTICE = "cohort-worker notice: "
+"""Begins a line about something that an operator must mend; `CHECKED` says that there are no more of them."""
+CHECKED = "cohort-worker has looked at its routes"
 ROLES = ("workflows", "providers")
 GRACE = timedelta(seconds=10)
 """How long activities may take to end once the worker is told to stop; providers are cut off after it and retried."""
@@ -171,10 +175,10 @@ async def run(settings: Settings, roles: Sequence[str]) -> None:
             ending.callback(sweeping.cancel)
         for worker in workers:
             await ending.enter_async_context(worker)
-        sys.stdout.write(f"{READY}\n")
-        sys.stdout.flush()
+        _tell(READY)
         if "providers" in roles:
-            calling.provider.warm()
+            # A thread that nobody waits for: LiteLLM takes seconds to import, and may be stopped meanwhile.
+            threading.Thread(target=_look_at_routes, args=[calling], name="look-at-routes", daemon=True).start()
         await stop.wait()
 
 
@@ -204,6 +208,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         uvloop.run(run(settings, roles))
     except (BadSettings, RPCError, RuntimeError) as error:
         sys.exit(f"The worker cannot run: {error}")
+
+
+def _look_at_routes(calling: Calling) -> None:
+    """Say which routes cannot work as they are set up, before a caller meets them."""
+    try:
+        for name, why in calling.provider.faults(calling.routes).items():
+            calling.states.note(name, "broken")
+            _tell(NOTICE + why)
+    finally:
+        _tell(CHECKED)
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _provider(model: str) -> str:

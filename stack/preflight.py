@@ -1,6 +1,7 @@
 """What is looked at before anything is started, so that nothing is ever half started."""
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
 
@@ -11,16 +12,17 @@ from stack import programs, temporal
 from stack.home import CannotStart
 from stack.resolved import Resolved
 from stack.services import redis_answers
-from stack.settings import Settings
+from stack.settings import Settings, provider_environment
 from storage import migrate
 
 
 async def check(settings: Settings, where: Resolved) -> None:
-    """Look at programs, ports, the database and the servers of your own.
+    """Look at keys, programs, ports, the database and the servers of your own.
 
     Raises:
         CannotStart: the first thing that stands in the way.
     """
+    _check_keys(settings)
     if settings.temporal_address is None:
         programs.temporal()
     if settings.redis_url is None:
@@ -39,6 +41,17 @@ async def check(settings: Settings, where: Resolved) -> None:
             "No Redis server answers at COHORT_REDIS_URL with the password given there: "
             "start it, or unset the setting for an embedded one."
         )
+
+
+def _check_keys(settings: Settings) -> None:
+    """Whether the keys that routes name are there. What a provider needs besides, the worker says: it has LiteLLM."""
+    there = {**provider_environment(), **os.environ}
+    for route in settings.providers:
+        if route.api_key_env is not None and not there.get(route.api_key_env):
+            raise CannotStart(
+                f"{route.api_key_env} is not set, which COHORT_PROVIDERS names for the key of the route {route.name}: "
+                "set it in the environment or in .env, or take the route out."
+            )
 
 
 def check_ports(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -55,11 +55,13 @@ class Screen:
         if self._console.is_terminal:
             self._console.file.write("\r\x1b[K")
 
-    def page(self, where: Resolved, keys: Mapping[str, str]) -> None:
-        """Addresses, keys, and configurations to paste."""
+    def page(self, where: Resolved, keys: Mapping[str, str], notices: Sequence[str] = ()) -> None:
+        """What needs attention, addresses, keys, and configurations to paste."""
         out = self._console.print
         key = keys.get("research", "YOUR_KEY")
         out(f"\n[bold green]Cohort is ready[/bold green] after {time.monotonic() - self._begun:.1f} s.\n")
+        for notice in notices:
+            out(f"[bold red]Attention:[/bold red] {escape(notice)}\n")
         for title, url in (
             ("MCP", f"{where.url}/mcp"),
             ("REST", f"{where.url}/api/v1"),

@@ -20,6 +20,10 @@ from stack.settings import Settings, provider_environment
 
 WORKER_READY = b"cohort-worker ready"
 """The line that a worker writes to its standard output once it polls for work."""
+WORKER_NOTICE = b"cohort-worker notice: "
+"""Begins a line about something that a person must mend, such as a provider's key that is not set."""
+WORKER_CHECKED = b"cohort-worker has looked at its routes"
+"""The line after which no more of these come."""
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TERM", "USER")
 

@@ -74,6 +74,11 @@ class Supervisor:
         self._children.clear()
         self._folder.up.unlink(missing_ok=True)
 
+    def output(self, name: str) -> bytes:
+        """What the present process of a service has written to its log."""
+        child = self._children[name]
+        return log_since(self._log(child.service), child.log_offset)
+
     def kill(self) -> None:
         """Kill everything at once; `stop`, which is under way, then comes to its end."""
         for child in self._children.values():

@@ -13,13 +13,15 @@ from stack.home import CannotStart
 from stack.resolved import Resolved
 from stack.screen import Screen
 from stack.settings import BadSettings, Settings
-from stack.supervisor import DidNotStart, Supervisor
+from stack.supervisor import LOOK_EVERY, DidNotStart, Supervisor
 from storage import migrate
 
 STOPPED, FAILED, REFUSED = 0, 1, 2
 """Exit codes; `cohort up --help` explains them."""
 SAME_MOMENT = 1.0
 """Seconds in which a second signal counts as the same one: a terminal, `timeout` and make may each send theirs."""
+NOTICES_WITHIN = 30.0
+"""Seconds for which the page waits for what the worker finds wrong with the providers."""
 
 
 def run() -> int:
@@ -86,9 +88,19 @@ async def _bring_up(supervisor: Supervisor, settings: Settings, where: Resolved,
 
     await together(house(), supervisor.start([model.service] if model else []))
     keys = await demo.bring(where, screen) if settings.demo else {}
+    notices = [] if settings.wants_local_llm() else await _notices(supervisor)
     supervisor.all_ready = True
     supervisor.note()
-    screen.page(where, keys)
+    screen.page(where, keys, notices)
+
+
+async def _notices(supervisor: Supervisor) -> list[str]:
+    """What the worker has found wrong with the providers; it knows some seconds after it is ready."""
+    latest = time.monotonic() + NOTICES_WITHIN
+    while services.WORKER_CHECKED not in (said := supervisor.output("worker")) and time.monotonic() < latest:
+        await asyncio.sleep(LOOK_EVERY)
+    notice = services.WORKER_NOTICE
+    return [line.removeprefix(notice).decode() for line in said.splitlines() if line.startswith(notice)]
 
 
 def _servers(settings: Settings, where: Resolved) -> list[services.Service]:

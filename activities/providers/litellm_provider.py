@@ -6,11 +6,12 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from activities.providers.errors import explained, garbled, timed_out
+from activities.providers import setup
+from activities.providers.errors import explained, garbled, not_set_up, timed_out
 from activities.providers.routes import RouteConfig
 from domain.completions import CompletionInput, Message, ResponseFormat
 from domain.prompt import estimate_tokens
@@ -53,6 +54,11 @@ class LiteLLMProvider:
         thread.start()
         return thread
 
+    def faults(self, routes: Iterable[RouteConfig]) -> dict[str, str]:
+        """What is wrong with the set-up of routes, by their names. Imports the library: not for an event loop."""
+        library = self._load()
+        return {route.name: why for route in routes if (why := setup.fault(library, route)) is not None}
+
     async def complete(self, route: RouteConfig, messages: Sequence[Message], asked: CompletionInput) -> Reply:
         """One attempt on one route.
 
@@ -61,16 +67,22 @@ class LiteLLMProvider:
                 whether the same route may), `invalid_argument` where none will.
         """
         library = self._library or await asyncio.to_thread(self._load)
+        if setup.lacks_its_key(route):
+            _log.warning("route %s failed: %s", route.name, setup.fault(library, route))
+            raise not_set_up()
         try:
             async with asyncio.timeout(route.timeout):
                 response = await library.acompletion(**_request(route, messages, asked))
         except TimeoutError:
+            _log.warning("route %s failed: no answer within %.0f s", route.name, route.timeout)
             raise timed_out() from None
         except (library.exceptions.openai.OpenAIError, OSError, ValueError, LookupError, TypeError) as error:
+            failure = explained(library.exceptions, error, route.name, setup.fault(library, route))
+            status = getattr(error, "status_code", None)
             _log.warning(
-                "route %s failed: %s, status %s", route.name, type(error).__name__, getattr(error, "status_code", None)
+                "route %s failed: %s (%s, status %s)", route.name, failure.reason, type(error).__name__, status
             )
-            raise explained(library.exceptions, error, route.name) from None
+            raise failure.error from None
         return self._read(library, response, route, messages)
 
     def _load(self) -> Any:
@@ -78,6 +90,7 @@ class LiteLLMProvider:
             if self._library is None:
                 for name, value in _QUIET.items():
                     os.environ.setdefault(name, value)
+                setup.forget_empty_keys()
                 # Where a provider's answer has wrong types, pydantic would print pieces of it to the log.
                 warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
                 library: Any = importlib.import_module("litellm")

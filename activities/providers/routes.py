@@ -1,8 +1,9 @@
 """The table of provider routes: what each is called, who may use it, and which ones answer a request."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from domain import canonical
 from domain.completions import Route, Routes
@@ -13,6 +14,9 @@ from storage.preferences import Preferences
 AUTO = "auto"
 RECENT = 300.0
 """Seconds for which a route's last failure is news."""
+
+RouteState = Literal["good", "failed", "broken"]
+"""`broken` is a mistake in this server's set-up."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,9 @@ class RouteTable:
     def __contains__(self, name: str) -> bool:
         return name in self._routes
 
+    def __iter__(self) -> Iterator[RouteConfig]:
+        return iter(self._routes.values())
+
     def names(self) -> list[str]:
         """The names of all routes."""
         return list(self._routes)
@@ -109,18 +116,16 @@ class RouteStates:
     """
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[bool, float]] = {}
+        self._last: dict[str, tuple[RouteState, float]] = {}
 
-    def note(self, name: str, *, good: bool) -> None:
-        """One attempt ended."""
-        self._last[name] = (good, time.monotonic())
+    def note(self, name: str, state: RouteState) -> None:
+        """One attempt ended, or was seen to be in vain."""
+        self._last[name] = (state, time.monotonic())
 
-    def state(self, name: str) -> bool | None:
-        """Whether the last attempt was good; None where there is no recent one."""
-        last = self._last.get(name)
-        if last is None or time.monotonic() - last[1] > RECENT:
-            return None
-        return last[0]
+    def state(self, name: str) -> RouteState | None:
+        """How the last attempt ended; None where there is no recent one. What is broken does not mend by waiting."""
+        state, at = self._last.get(name, (None, 0.0))
+        return state if state == "broken" or time.monotonic() - at <= RECENT else None
 
 
 def _allowed(route: RouteConfig, preferences: Preferences) -> bool:

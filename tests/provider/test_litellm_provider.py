@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -80,12 +81,13 @@ async def test_a_model_of_our_own_costs_nothing(lite: LiteLLMProvider, provider:
 async def test_a_missing_price_is_said_once(
     lite: LiteLLMProvider, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
+    unpriced = replace(route(provider, "good"), name="unpriced")
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert (await lite.complete(route(provider, "good"), MESSAGES, ASKED)).cost == 0
+            assert (await lite.complete(unpriced, MESSAGES, ASKED)).cost == 0
 
     assert [record.getMessage() for record in caplog.records if "no price" in record.getMessage()] == [
-        "no price is known for the model of route tester: its calls are booked at 0"
+        "no price is known for the model of route unpriced: its calls are booked at 0"
     ]
 
 
@@ -130,6 +132,82 @@ async def test_every_failure_is_told_in_our_words_after_one_attempt(
     told = failed.value.message + caplog.text
     assert KEY not in told
     assert "told to fail" not in told
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("status-400", "the provider refused the request (BadRequestError, status 400)"),
+        ("status-401", "the provider does not take this server's key (AuthenticationError, status 401)"),
+        ("status-404", "the provider knows no such model or address (NotFoundError, status 404)"),
+        ("status-429", "the provider is at its limit (RateLimitError, status 429)"),
+        ("status-503", "the provider failed or could not be reached (ServiceUnavailableError, status 503)"),
+        ("hang", "no answer within 0 s"),
+    ],
+)
+async def test_the_log_says_what_was_the_matter(
+    lite: LiteLLMProvider, provider: Provider, caplog: pytest.LogCaptureFixture, model: str, reason: str
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="activities"), pytest.raises(CohortError):
+        await lite.complete(route(provider, model, timeout=0.4 if model == "hang" else 10), MESSAGES, ASKED)
+
+    assert [record.getMessage() for record in caplog.records] == [f"route tester failed: {reason}"]
+
+
+UNKNOWN = "LiteLLM knows no provider for the model gpt4o-mini-typo: write it as provider/model"
+
+
+@pytest.mark.parametrize(
+    ("model", "api_key_env", "sentence"),
+    [
+        ("gpt4o-mini-typo", None, UNKNOWN),
+        ("openai/gpt-4o-mini", None, "OPENAI_API_KEY is not set, which the model openai/gpt-4o-mini needs"),
+        ("anthropic/claude", None, "ANTHROPIC_API_KEY is not set, which the model anthropic/claude needs"),
+        ("gemini/gemini-pro", None, "GOOGLE_API_KEY or GEMINI_API_KEY is not set, which the model"),
+        ("openai/good", "NO_SUCH_KEY", "NO_SUCH_KEY is not set, which the route tester names for its key"),
+    ],
+)
+async def test_a_wrong_set_up_is_seen_before_a_call_and_is_nobody_elses_fault(
+    lite: LiteLLMProvider,
+    provider: Provider,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    api_key_env: str | None,
+    sentence: str,
+) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GOOGLE_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    base = provider.url if api_key_env else None
+    wrong = RouteConfig(name="tester", provider="p", model=model, api_base=base, api_key_env=api_key_env)
+
+    assert lite.faults([wrong, route(provider, "good")])["tester"].startswith(sentence)
+    with caplog.at_level(logging.WARNING, logger="activities"), pytest.raises(CohortError) as failed:
+        await lite.complete(wrong, MESSAGES, ASKED)
+
+    assert (failed.value.code, failed.value.retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
+    assert "An operator must look" in failed.value.message
+    assert sentence in caplog.text
+
+
+async def test_the_key_of_another_provider_is_not_sent_where_a_routes_own_is_missing(
+    lite: LiteLLMProvider, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    own = RouteConfig(name="own", provider="p", model="openai/good", api_base=provider.url, api_key_env="NO_SUCH_KEY")
+
+    with pytest.raises(CohortError, match="not set up"):
+        await lite.complete(own, MESSAGES, ASKED)
+
+    assert provider.attempts == {}
+
+
+@pytest.mark.parametrize("model", ["ollama/llama3", "bedrock/anthropic.claude-v2", "hosted_vllm/x", "openai/good"])
+def test_what_may_work_is_not_called_wrong(lite: LiteLLMProvider, provider: Provider, model: str) -> None:
+    """Their credentials may come from elsewhere, or they need none."""
+    named = route(provider, "good") if model == "openai/good" else RouteConfig(name="a", provider="p", model=model)
+
+    assert lite.faults([named]) == {}
 
 
 async def test_a_port_where_nobody_listens_is_unavailable(lite: LiteLLMProvider, provider: Provider) -> None:

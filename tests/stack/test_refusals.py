@@ -140,6 +140,12 @@ def test_an_address_that_is_none(tmp_path: Path) -> None:
     assert said == ("cohort: COHORT_REDIS_URL cannot be used: it must begin with redis://, rediss:// or unix://.\n")
 
 
+def test_a_key_that_a_route_names_and_nobody_has_set(tmp_path: Path) -> None:
+    route = {"name": "mine", "model": "openai/gpt-4o-mini", "api_key_env": "NO_SUCH_KEY"}
+    said = refused(environment(tmp_path, COHORT_PROVIDERS=json.dumps([route])))
+    assert "NO_SUCH_KEY is not set, which COHORT_PROVIDERS names for the key of the route mine" in said
+
+
 @pytest.mark.parametrize(
     ("content", "place", "reason"),
     [

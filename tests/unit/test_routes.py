@@ -79,10 +79,16 @@ def test_another_table_has_another_digest() -> None:
     assert one.digest != other.digest
 
 
-def test_only_recent_attempts_are_told() -> None:
+def test_only_recent_attempts_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     states = RouteStates()
     assert states.state("a") is None
 
-    states.note("a", good=False)
+    states.note("a", "failed")
+    states.note("b", "broken")
+    assert (states.state("a"), states.state("b")) == ("failed", "broken")
 
-    assert states.state("a") is False
+    monkeypatch.setattr("activities.providers.routes.RECENT", -1.0)
+    assert (states.state("a"), states.state("b")) == (None, "broken")
+
+    states.note("b", "good")
+    assert states.state("b") is None

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,24 @@ async def test_a_request_that_no_provider_will_take_is_the_callers(
     assert outcome.error.code is ErrorCode.INVALID_ARGUMENT
     assert outcome.error.details["fields"][0]["field"] == field
     assert provider.attempts == {f"status-{status}": 1}
+
+
+@pytest.mark.parametrize("model", ["gpt4o-mini-typo", "openai/status-401"])
+async def test_a_wrong_set_up_is_the_operators_and_health_shows_it(
+    tmp_path: Path, temporal: str, redis_url: str, provider: Provider, model: str
+) -> None:
+    wrong = replace(route(provider, "wrong"), model=model, api_base=provider.url if "/" in model else None)
+    async with world(tmp_path, temporal=temporal, redis_url=redis_url, routes=[wrong]) as acme:
+        outcome = await acme.answer(acme.ask("ada", "Well?"))
+        [health] = await acme.batch(acme.call("ada", "health_check"))
+
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.retryable) == (ErrorCode.PROVIDER_UNAVAILABLE, False)
+    assert "An operator must look" in outcome.error.message
+    assert health.data is not None
+    assert health.data["status"] == "degraded"
+    [part] = [part for part in health.data["components"] if part["name"] == "provider:wrong"]
+    assert (part["state"], "not set up correctly" in part["note"]) == ("down", True)
 
 
 async def test_a_provider_that_hangs_is_cut_off(acme: World, provider: Provider) -> None:
