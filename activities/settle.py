@@ -41,11 +41,15 @@ class Settle:
     async def run(self, settlements: Settlements) -> Settled:
         """Write all of them, or none."""
         async with self._database.write() as tx:
-            return Settled(written=await write(tx, settlements.items, self._keys))
+            return Settled(written=await write(tx, settlements.items, self._keys, lane=settlements.lane))
 
 
-async def write(tx: AsyncConnection, items: Sequence[Settlement], keys: IdempotencyKeys) -> int:
+async def write(
+    tx: AsyncConnection, items: Sequence[Settlement], keys: IdempotencyKeys, *, lane: str | None = None
+) -> int:
     """Write how these calls ended, in the caller's transaction; how many audit entries were new.
+
+    `lane` is the group under which calls are audited that were not admitted, or that repeated another one.
 
     A call that goes on in a workflow of its own has not ended: repeated requests are told where to wait for it. Nor has
     one that is to be asked again: nothing was told to it yet.
@@ -53,7 +57,7 @@ async def write(tx: AsyncConnection, items: Sequence[Settlement], keys: Idempote
     going_on = [item for item in items if item.outcome.deferred is not None and item.principal is not None]
     await keys.go_on(tx, {item.call.id: item.outcome.deferred for item in going_on if item.outcome.deferred})
     items = [item for item in items if item.outcome.deferred is None and item.outcome.ask_after is None]
-    written = await audit.append(tx, [_entry(item) for item in items])
+    written = await audit.append(tx, [_entry(item, lane) for item in items])
     await ledger.record(tx, [row for item in items if (row := _row(item)) is not None])
     claimed = [item for item in items if item.call.idempotency_key is not None and item.principal is not None]
     await keys.finish(tx, [item.outcome for item in claimed if item.outcome.error is None])
@@ -68,11 +72,11 @@ async def write(tx: AsyncConnection, items: Sequence[Settlement], keys: Idempote
     return written
 
 
-def _entry(item: Settlement) -> Entry:
+def _entry(item: Settlement, lane: str | None) -> Entry:
     error = item.outcome.error
     decision: Decision = "allowed" if error is None else "refused" if error.code in _REFUSALS else "failed"
     return Entry(
-        actor=_actor(item.call, item.principal),
+        actor=_actor(item.call, item.principal, lane),
         operation=item.call.operation,
         decision=decision,
         reason=error.code.value if error is not None else "",
@@ -81,12 +85,13 @@ def _entry(item: Settlement) -> Entry:
     )
 
 
-def _actor(call: Call, principal: Principal | None) -> Actor:
+def _actor(call: Call, principal: Principal | None, lane: str | None) -> Actor:
+    """Who acted. A lane is a billing group of the caller's own, never one that he only named (`storage.identity`)."""
     correlation = call.labels.correlation_id
     if principal is not None:
         return Actor.of(principal, correlation)
     caller = call.caller
-    return Actor(caller.user_id, caller.key_id, override=caller.override, correlation_id=correlation)
+    return Actor(caller.user_id, caller.key_id, lane, caller.override, correlation)
 
 
 def _row(item: Settlement) -> LedgerRow | None:

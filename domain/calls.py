@@ -163,9 +163,10 @@ class Settlement(Contract):
 
 
 class Settlements(Contract):
-    """The settlements of one batch, written in one transaction."""
+    """The settlements of one batch, written in one transaction. `lane` is the group that its calls were made for."""
 
     items: tuple[Settlement, ...]
+    lane: str | None = None
 
 
 class Settled(Contract):

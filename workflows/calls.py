@@ -113,7 +113,9 @@ class Calls:
         )
         try:
             if items:
-                await ports.settle.local(Settlements(items=items), attempts=5, summary="audit and ledger")
+                await ports.settle.local(
+                    Settlements(items=items, lane=self._batch.lane), attempts=5, summary="audit and ledger"
+                )
         except failures.FAILED:
             self._fail([item.call for item in items if item.outcome.deferred is None], internal().body())
 

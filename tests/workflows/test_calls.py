@@ -7,6 +7,8 @@ from sqlalchemy import select, text
 
 from domain.calls import Outcome
 from domain.errors import ErrorCode
+from domain.ids import new_id
+from storage import groups
 from storage.tables import AUDIT, LEDGER
 from tests.support.provider import Provider
 from tests.support.waiting import eventually
@@ -127,6 +129,38 @@ async def test_one_bad_call_fails_alone(acme: World) -> None:
         ("failed", "deadline_exceeded"): 1,
         ("refused", "forbidden"): 2,
         ("refused", "unauthenticated"): 1,
+    }
+
+
+async def test_a_groups_audit_has_its_refused_and_repeated_calls(acme: World) -> None:
+    """A group finds what was tried in its name; a group that was only named is told nothing."""
+    once = acme.ask("ada", "What is new?", idempotency_key="k")
+    await acme.answer(once)
+    foreign = acme.ask("ada", "What is new?", context="partner")
+    acting = acme.call("ada", "groups_list", override="partner")
+    late = acme.ask("ada", "What is new?", seconds=-1)
+    again = once.model_copy(update={"id": new_id()})
+    other = acme.ask("ada", "Something else", idempotency_key="k")
+    mute = acme.ask("mute", "What is new?")
+    async with acme.parts.database.write() as tx:
+        await groups.revoke_key(tx, acme.keys["grace"])
+    revoked = acme.ask("grace", "What is new?")
+
+    await acme.batch(foreign, late, again, other, revoked)
+    await acme.batch(acting)
+    await acme.batch(mute, lane="silent")
+
+    async with acme.parts.database.read() as tx:
+        rows = (await tx.execute(select(AUDIT).where(AUDIT.c.user_id != "system"))).all()
+    assert {row.id: (row.group_id, row.override, row.decision, row.reason) for row in rows} == {
+        once.id: ("acme-research", None, "allowed", ""),
+        again.id: ("acme-research", None, "allowed", ""),
+        foreign.id: ("acme-research", None, "refused", "forbidden"),
+        acting.id: ("acme-research", "partner", "refused", "forbidden"),
+        late.id: ("acme-research", None, "failed", "deadline_exceeded"),
+        other.id: ("acme-research", None, "refused", "conflict"),
+        revoked.id: ("acme-research", None, "refused", "unauthenticated"),
+        mute.id: ("silent", None, "refused", "forbidden"),
     }
 
 
