@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import psutil
 
 GUARD = Path(__file__).with_name("guard.py")
 LOG_BYTES = 20 * 1024 * 1024
+"""Beyond this a log begins anew. One older log is kept beside it."""
 
 
 def spawn(
@@ -26,8 +28,7 @@ def spawn(
         OSError: the log cannot be written.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))
+    rotate(log)
     guarded = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), *command]
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -38,6 +39,19 @@ def spawn(
             env=None if environment is None else dict(environment),
             start_new_session=True,
         )
+
+
+def rotate(log: Path) -> bool:
+    """Begin a log anew if it has grown too large, also while a process appends to it; returns whether it did.
+
+    The process goes on in the same file, so the file is copied and emptied, not renamed; a line that is written just
+    between the two is lost.
+    """
+    if not log.exists() or log.stat().st_size <= LOG_BYTES:
+        return False
+    shutil.copyfile(log, log.with_suffix(".log.1"))
+    os.truncate(log, 0)
+    return True
 
 
 def family(pid: int) -> list[psutil.Process]:

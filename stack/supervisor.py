@@ -139,6 +139,9 @@ class Supervisor:
         pause, title = FIRST_PAUSE, child.service.title
         while True:
             while (code := child.process.poll()) is None:
+                with contextlib.suppress(OSError):  # a full disk must not end the watch
+                    if processes.rotate(self._log(child.service)):
+                        child.log_offset = 0
                 await asyncio.sleep(LOOK_EVERY)
             child.ready = False
             if time.monotonic() - child.since > STABLE:

@@ -70,6 +70,28 @@ async def test_a_killed_process_is_said_and_mended(stage: Stage) -> None:
     assert str(stage.folder.logs / "worker.log") in ended
 
 
+async def test_the_log_of_a_running_process_is_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LOG_BYTES", 100_000)
+    talkative = """
+import time
+print('ready', flush=True)
+for number in range(200):
+    print(number, 'x' * 5_000, flush=True)
+    time.sleep(0.005)
+print('the last line', flush=True)
+time.sleep(600)
+"""
+    await stage.supervisor.start([service(talkative)])
+    log, older = (stage.folder.logs / name for name in ("worker.log", "worker.log.1"))
+    pid = stage.pid()
+    await stage.until(lambda: any("the last line" in path.read_text() for path in (log, older) if path.exists()))
+    await stage.until(lambda: log.stat().st_size <= 100_000)
+    assert "x" * 5_000 in older.read_text()
+    assert older.stat().st_size < 500_000, "half of what was written at most"
+    assert "\0" not in log.read_text() + older.read_text()
+    assert stage.pid() == pid
+
+
 async def test_the_pauses_between_restarts_grow(stage: Stage) -> None:
     await stage.supervisor.start([service(OBEDIENT)])
     for times in (1, 2):
