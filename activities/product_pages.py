@@ -15,7 +15,9 @@ from storage import products
 from storage.objects import Ref
 from storage.pages import Binding, Pages
 from storage.products import After, Matching
+from storage.vectors import Hit
 
+_MATCHING = 0.75
 _SPARE = 8
 """Rows read beyond a page, for those that have gone or become invisible since the search."""
 
@@ -120,15 +122,38 @@ async def ranked(tx: AsyncConnection, search: Search, order: Sequence[Ref]) -> P
     return Page(items[:limit], rank, {"at": ends[limit - 1], "rank": rank + limit})
 
 
-async def in_order(tx: AsyncConnection, search: Search, order: Sequence[Ref]) -> list[Ref]:
+async def in_order(tx: AsyncConnection, search: Search, order: Sequence[Ref], matches: frozenset[Ref]) -> list[Ref]:
     """The most relevant rows in the order that was asked for: by relevance as they are, or by price or title.
 
-    A sort reorders the same rows that a search by relevance pages through. It needs all of them, so it is done once,
-    before the order is frozen.
+    A sort reorders the same rows that a search by relevance pages through: first `matches`, then the rest, so that
+    the cheapest tents are tents. It needs all of them, so it is done once, before the order is frozen.
     """
     if search.input.sort == "relevance":
         return list(order)
     found = await products.recheck(tx, search.principal, order, search.input.filters)
     sign = {"price_asc": 1, "price_desc": -1}.get(search.input.sort, 0)
-    found.sort(key=lambda item: (sign * item.price, item.title.casefold(), item.owner_group, item.id))
+    found.sort(
+        key=lambda item: (
+            (item.owner_group, item.id) not in matches,
+            sign * item.price,
+            item.title.casefold(),
+            item.owner_group,
+            item.id,
+        )
+    )
     return [(item.owner_group, item.id) for item in found]
+
+
+def matches(hits: Sequence[Hit]) -> frozenset[Ref]:
+    """What a person would say was found: rows nearly as similar as the best, of those with the words if any have them.
+
+    A search by meaning ranks every row, so an order by something else than relevance needs a line between what was
+    meant and the rest. Seen on the demo catalogue: below three quarters of the best similarity the kind changes.
+    """
+    candidates = [hit for hit in hits if hit.by_words] or hits
+    best = max((hit.similarity for hit in candidates if hit.similarity is not None), default=0.0)
+    return frozenset(
+        hit.ref
+        for hit in candidates
+        if best <= 0 or (hit.similarity is not None and hit.similarity >= _MATCHING * best)
+    )

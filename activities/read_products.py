@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities.bounded import bounded
 from activities.inputs import input_of
-from activities.product_pages import Page, Search, in_order, listed, ranked, search_of
+from activities.product_pages import Page, Search, in_order, listed, matches, ranked, search_of
 from domain.answers import Answered
 from domain.base import Contract
 from domain.calls import AdmittedCall, Facts, Outcome, Provenance, Work
@@ -38,6 +38,7 @@ class _Order:
 
     refs: Sequence[Ref]
     frozen: str | None
+    matches: frozenset[Ref] = frozenset()
 
 
 class ReadProducts:
@@ -111,7 +112,7 @@ class ReadProducts:
         return _found(search.admitted, output, page.items, pagination)
 
     async def _ranked(self, tx: AsyncConnection, search: Search, order: _Order) -> Page:
-        refs = order.refs if order.frozen else await in_order(tx, search, order.refs)
+        refs = order.refs if order.frozen else await in_order(tx, search, order.refs, order.matches)
         page = await ranked(tx, search, refs)
         if page.next_place is None:
             return page
@@ -132,14 +133,14 @@ class ReadProducts:
         asks = {_ask(search): (search, vector) for search, vector in zip(due.values(), vectors, strict=True)}
         hits = await asyncio.gather(*(self._search(search, vector) for search, vector in asks.values()))
         found = dict(zip(asks, hits, strict=True))
-        return orders | {name: _Order(found[_ask(search)], None) for name, search in due.items()}
+        return orders | {name: found[_ask(search)] for name, search in due.items()}
 
-    async def _search(self, search: Search, vector: Vector) -> list[Ref]:
+    async def _search(self, search: Search, vector: Vector) -> _Order:
         filters = search.input.filters
         hits = await self._vectors.search_products(
             visibility(search.principal), filters, filter_tokens(filters), search.text, vector
         )
-        return [(hit.ref.owner_group, hit.ref.id) for hit in hits]
+        return _Order([(hit.ref.owner_group, hit.ref.id) for hit in hits], None, matches(hits))
 
 
 def _ask(search: Search) -> tuple[Condition, str, str]:

@@ -40,7 +40,8 @@ class ProductSearchInput(Contract):
     next_token: str | None = Field(default=None, max_length=4_096, description="From the page before.")
     filters: Annotated[ProductFilters, Lift()] = ProductFilters()
     sort: Literal["relevance", "price_asc", "price_desc", "title"] = Field(
-        default="relevance", description="In which order."
+        default="relevance",
+        description="In which order. With a query, what matches it comes first and what is only similar after it.",
     )
 
 

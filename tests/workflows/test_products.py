@@ -1,5 +1,6 @@
 """Searching and reading products, from the batch to the answer."""
 
+import itertools
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,32 @@ async def test_pages_fit_together_in_every_order(shop: World, query: str, sort: 
     found = await every_page(shop, "ada", query=query, sort=sort, limit=20)
     assert len(found) == 53
     prices, titles = [item["price"] for item in found], [item["title"].casefold() for item in found]
+    if query and sort != "relevance":  # two runs: what matches, then the rest
+        prices, titles = _after_the_first_run(prices, sort == "price_desc"), _after_the_first_run(titles)
     if sort == "title" or (sort == "relevance" and not query):
         assert titles == sorted(titles)
     if sort == "price_asc":
         assert prices == sorted(prices)
     if sort == "price_desc":
         assert prices == sorted(prices, reverse=True)
+
+
+def _after_the_first_run(values: list[Any], falling: bool = False) -> list[Any]:
+    """The values from the first that is out of order on."""
+    for at, (one, other) in enumerate(itertools.pairwise(values), 1):
+        if other > one if falling else other < one:
+            return values[at:]
+    return values
+
+
+async def test_a_sort_puts_what_matches_before_what_is_only_similar(shop: World) -> None:
+    curtains = [lamp(900 + n, title=f"Velvet curtain {n}", category="Textiles", price=90.0 + n) for n in range(3)]
+    await add(shop, "acme", curtains)
+    cheapest = items(await search(shop, "ada", query="velvet curtain", sort="price_asc", limit=4))
+    assert [item["id"] for item in cheapest[:3]] == ["lamp-900", "lamp-901", "lamp-902"]
+    assert cheapest[3]["price"] == 0
+    meant = items(await search(shop, "ada", query="drapes", sort="price_desc", limit=3))
+    assert [item["id"] for item in meant] == ["lamp-902", "lamp-901", "lamp-900"]
 
 
 async def test_what_was_asked_for_comes_first(shop: World) -> None:
