@@ -21,7 +21,10 @@ from workflows import ports
 PATIENCE = 2.0
 """Seconds that a part may take to answer before it counts as away."""
 
-
+INCOMPLETE = (
+    "the index has fewer rows than the database, so searches miss some: "
+    "ingest the same files again with `cohort ingest`, which adds what is missing"
+)
 _PROVIDERS: dict[RouteState | None, tuple[State, str]] = {
     None: ("ok", "not called lately"),
     "good": ("ok", ""),
@@ -32,12 +35,13 @@ _PROVIDERS: dict[RouteState | None, tuple[State, str]] = {
 
 @dataclass(frozen=True)
 class Probe:
-    """One part: how to ask it, and what does not work while it is away."""
+    """One part: how to ask it, what does not work while it is away, and what to do where it is not whole."""
 
     name: str
-    ask: Callable[[], Awaitable[bool]]
+    ask: Callable[[], Awaitable[State]]
     without: str
     essential: bool
+    lacking: str = ""
 
 
 class ReadHealth:
@@ -47,17 +51,18 @@ class ReadHealth:
         self,
         database: Database,
         redis: RedisLink,
-        vectors: Callable[[], Awaitable[bool]],
+        vectors: Callable[[], Awaitable[State]],
         calling: Calling,
         version: str,
     ) -> None:
         self._database = database
+        self._redis = redis
         self._calling = calling
         self._version = version
         self._probes = (
             Probe("database", self._database_answers, "no call can be answered", essential=True),
-            Probe("cache", redis.probe, "calls go on without the shared cache", essential=False),
-            Probe("vectors", vectors, "documents and products can't be searched", essential=False),
+            Probe("cache", self._cache_answers, "calls go on without the shared cache", essential=False),
+            Probe("vectors", vectors, "documents and products can't be searched", essential=False, lacking=INCOMPLETE),
         )
 
     @activity.defn(name=ports.read_health.name)
@@ -84,10 +89,13 @@ class ReadHealth:
             facts=Facts.of(admitted.principal),
         )
 
-    async def _database_answers(self) -> bool:
+    async def _database_answers(self) -> State:
         async with self._database.read() as tx:
             await group_health.read(tx, (), now=time.time())
-        return True
+        return "ok"
+
+    async def _cache_answers(self) -> State:
+        return "ok" if await self._redis.probe() else "down"
 
     def _providers(self, principal: Principal) -> list[ComponentHealth]:
         """The routes that the caller may use, by how their last call from this worker ended.
@@ -115,15 +123,14 @@ async def _asked(probe: Probe) -> ComponentHealth:
     began = time.perf_counter()
     try:
         async with asyncio.timeout(PATIENCE):
-            there = await probe.ask()
+            state = await probe.ask()
     except TimeoutError:
-        there = False
-    state: State = "ok" if there else "down"
+        state = "down"
     return ComponentHealth(
         name=probe.name,
         state=state,
         latency=round((time.perf_counter() - began) * 1000, 1),
-        note="" if there else probe.without,
+        note={"ok": "", "degraded": probe.lacking, "down": probe.without}[state],
     )
 
 

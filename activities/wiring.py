@@ -4,6 +4,8 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from activities.accept_ingests import AcceptIngests
 from activities.admit import Admit
 from activities.choose_routes import ChooseRoutes
@@ -19,11 +21,12 @@ from activities.read_products import ReadProducts
 from activities.retrieve_documents import RetrieveDocuments
 from activities.settle import Settle
 from activities.settle_completion import SettleCompletion
+from domain.health import State
 from storage.answers import Answers
 from storage.idempotency import IdempotencyKeys
+from storage.index_lag import is_behind
 from storage.indexing import Indexer
 from storage.pages import Pages
-from storage.vectors import Vectors
 
 
 def activities_of(parts: Parts) -> list[Callable[..., Any]]:
@@ -34,7 +37,7 @@ def activities_of(parts: Parts) -> list[Callable[..., Any]]:
         Admit(parts.database, keys, answers).run,
         LookUp(parts.database, parts.cache, parts.calling.routes, answers).run,
         ReadGroups(parts.database).run,
-        ReadHealth(parts.database, parts.redis, lambda: _vectors_answer(parts.vectors), parts.calling, version()).run,
+        ReadHealth(parts.database, parts.redis, lambda: _vectors_answer(parts), parts.calling, version()).run,
         ReadJobs(parts.database).run,
         ReadProducts(
             parts.database,
@@ -63,9 +66,10 @@ def version() -> str:
         return "0.0.0+source"
 
 
-async def _vectors_answer(vectors: Vectors) -> bool:
+async def _vectors_answer(parts: Parts) -> State:
     try:
-        await vectors.count("products")
+        return "degraded" if await is_behind(parts.database, parts.vectors) else "ok"
+    except SQLAlchemyError:  # which the database's own probe tells
+        return "ok"
     except (RuntimeError, OSError, ValueError):
-        return False
-    return True
+        return "down"

@@ -43,6 +43,17 @@ async def bring(where: Resolved, screen: Screen) -> dict[str, str]:
     return keys
 
 
+def repeat_without_index(where: Resolved) -> None:
+    """Have the demo world loaded again where its vectors were removed; call it before a worker makes them anew.
+
+    Rows that SQL holds count as unchanged, and only their copies are made.
+    """
+    folder = where.folder
+    lost = where.vectors_url == str(folder.vectors) and not folder.vectors.exists()
+    if lost and read_state(folder).get("demo") == LOADED:
+        write_state(folder, demo=LOADING)
+
+
 async def _is_there(where: Resolved) -> bool:
     database = Database.open(where.database_url, pool=1)
     try:

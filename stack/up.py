@@ -65,6 +65,7 @@ async def _run(settings: Settings, where: Resolved, screen: Screen) -> int:
     leftovers.end(where.folder, screen.say)
     await preflight.check(settings, where)
     home.write_state(where.folder)
+    demo.repeat_without_index(where)
     code = STOPPED
     try:
         if await unless(stopping, _bring_up(supervisor, settings, where, screen)):

@@ -177,6 +177,10 @@ class Vectors:
         """How many rows there are, or pass `condition`."""
         return await self._tables[kind].count_rows(filter_of(condition) if condition is not None else None)
 
+    async def count_documents(self) -> int:
+        """How many documents there are: each has a first passage."""
+        return await self._tables["passages"].count_rows("chunk = 0")
+
     async def optimize(self, kind: Kind) -> None:
         """Compact, bring the indexes up to date, and build a vector index once exact search would get slow."""
         table = self._tables[kind]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -129,7 +130,9 @@ def test_signals_of_the_same_moment_are_one_and_a_later_one_kills(tmp_path: Path
     assert [f"{TITLES[name]} was killed" in told for name in ("worker", "llm", "temporal", "redis")] == [True] * 4
 
 
-def test_an_interrupted_demo_world_is_finished_by_the_next_start(tmp_path: Path, running: Stack) -> None:
+def test_a_demo_world_that_was_interrupted_or_lost_its_index_is_whole_after_the_next_start(
+    tmp_path: Path, running: Stack
+) -> None:
     settings = environment(tmp_path)
     first = spawn(tmp_path, settings)
     state = StateFolder(tmp_path).state
@@ -142,6 +145,10 @@ def test_an_interrupted_demo_world_is_finished_by_the_next_start(tmp_path: Path,
         for person in ("research", "sales", "partner"):
             assert _products(stack, person) == _products(running, person)
 
+    shutil.rmtree(tmp_path / "vectors")
+    with running_stack(tmp_path) as stack:
+        assert _products(stack, "research", query="lamp") == _products(running, "research", query="lamp")
+
 
 def _demo(state: Path) -> str:
     try:
@@ -150,9 +157,12 @@ def _demo(state: Path) -> str:
         return ""
 
 
-def _products(stack: Stack, person: str) -> int:
+def _products(stack: Stack, person: str, **asked: str) -> int:
     answer = httpx.get(
-        f"{stack.url}/api/v1/products", params={"limit": 1}, headers={"X-API-Key": stack.keys[person]}, timeout=30
+        f"{stack.url}/api/v1/products",
+        params={"limit": 1, **asked},
+        headers={"X-API-Key": stack.keys[person]},
+        timeout=30,
     )
     answer.raise_for_status()
     return int(answer.json()["pagination"]["total"])
