@@ -1,7 +1,6 @@
 """`Calls`: a batch of one group's calls of one family, answered together; one bad call fails alone."""
 
 import asyncio
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
@@ -16,9 +15,6 @@ with workflow.unsafe.imports_passed_through():
     from domain.ingestion import IngestJob
     from workflows import failures, ports, report
     from workflows.attributes import OUTCOME, attributes_of
-
-CHILD_LIMIT = timedelta(hours=1)
-"""No completion lives longer, whatever its provider does."""
 
 
 @workflow.defn
@@ -91,7 +87,7 @@ class Calls:
                 id=id,
                 parent_close_policy=ParentClosePolicy.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                execution_timeout=CHILD_LIMIT if isinstance(job, CompletionJob) else None,
+                execution_timeout=ports.CHILD_LIMIT if isinstance(job, CompletionJob) else None,
                 task_timeout=ports.TASK_TIMEOUT,
                 static_summary=report.child_summary(name, call, principal.billing_group),
                 search_attributes=attributes_of((call,), principal.billing_group, self._batch.family),

@@ -137,12 +137,9 @@ class Completion:
             ),
         )
         provenance = tuple(dict.fromkeys(source.provenance() for source in answer.given))
-        await ports.settle_completion.local(
-            CompletionSettlement(job=self._job, output=output, usage=answer.usage, provenance=provenance),
-            seconds=60,
-            attempts=10,
-            summary="ledger, audit, cache",
-        )
+        settlement = CompletionSettlement(job=self._job, output=output, usage=answer.usage, provenance=provenance)
+        # The answer has been paid for: neither a database that is away nor a cancellation may lose its row.
+        await ports.uncancelled(ports.settle_completion.surely(settlement, summary="ledger, audit, cache"))
         return Outcome(
             call_id=self._call.id,
             data=output.model_dump(mode="json", by_alias=True),
@@ -155,10 +152,7 @@ class Completion:
         """Audit, and release of the idempotency key, so that the same request may be tried again."""
         outcome = Outcome(call_id=self._call.id, error=error.body(), facts=self._facts)
         settlement = Settlement(call=self._call, outcome=outcome, principal=self._job.admitted.principal)
-        try:
-            await ports.settle.local(Settlements(items=(settlement,)), attempts=5, summary="audit")
-        except failures.FAILED:
-            workflow.logger.error("call %s failed and its audit entry could not be written", self._call.id)
+        await ports.uncancelled(ports.settle.surely(Settlements(items=(settlement,)), summary="audit"))
         return outcome
 
     def _show(self) -> None:

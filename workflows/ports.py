@@ -4,13 +4,17 @@ A local activity is short and cheap (one snapshot, one round trip) and runs insi
 activity that calls a provider or needs retries, heartbeats or rate limits is a regular one.
 """
 
+import asyncio
+import contextlib
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import FailureError
 
 from domain.answers import Answered
 from domain.calls import Admissions, CallBatch, Settled, Settlements, Work
@@ -26,12 +30,16 @@ from domain.ingestion import IngestEnd, IngestSlice, IngestStep
 
 Takes = TypeVar("Takes", bound=BaseModel)
 Gives = TypeVar("Gives", bound=BaseModel)
+Result = TypeVar("Result")
 
 TASK_QUEUE = "cohort"
 PROVIDER_QUEUE = "cohort-providers"
 
 TASK_TIMEOUT = timedelta(seconds=5)
 """How long a worker may be silent on a workflow task before another gets it: what a killed worker costs a caller."""
+
+CHILD_LIMIT = timedelta(hours=1)
+"""No completion lives longer, whatever its provider or the database does."""
 
 REFUSED = "CohortError"
 """The type of the application error that a `CohortError` of an activity becomes; its one detail is the `ErrorBody`."""
@@ -55,6 +63,46 @@ class Port(Generic[Takes, Gives]):
             retry_policy=RetryPolicy(maximum_attempts=attempts, initial_interval=timedelta(milliseconds=50)),
             summary=summary,
         )
+
+    async def lasting(
+        self,
+        given: Takes,
+        *,
+        limit: timedelta = timedelta(minutes=1),
+        heartbeat: timedelta | None = None,
+        summary: str | None = None,
+    ) -> Gives:
+        """Run it as a regular activity until it succeeds, for as long as the workflow lives; `limit` is one attempt's.
+
+        The pause between two attempts stays short, since what it waits for is mostly a database that is away.
+        """
+        return await workflow.execute_activity(
+            self.name,
+            given,
+            result_type=self.gives,
+            start_to_close_timeout=limit,
+            heartbeat_timeout=heartbeat,
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=10)
+            ),
+            summary=summary,
+        )
+
+    async def surely(self, given: Takes, *, summary: str | None = None) -> Gives:
+        """Run it until it succeeds: first as a local activity, which is cheap, then as a lasting one."""
+        try:
+            return await self.local(given, summary=summary)
+        except FailureError:
+            return await self.lasting(given, summary=summary)
+
+
+async def uncancelled(doing: Coroutine[Any, Any, Result]) -> Result:
+    """Wait for the end of `doing`, also where an operator cancels the workflow meanwhile."""
+    task = asyncio.create_task(doing)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
 
 
 admit: Port[CallBatch, Admissions] = Port("admit", CallBatch, Admissions)
