@@ -101,7 +101,8 @@ class Admit:
                     "The stored answer rests on sources that have changed or that you may no longer see; use a new "
                     "idempotency key.",
                 )
-            if claim.outcome.stored:
+            # Its own answer, where a workflow task is run again, is there already, and for longer than `put` would say.
+            if claim.outcome.stored and claim.call_id != one.call.id:
                 await self._answers.put(one.call.id, await self._answers.get(claim.call_id))
             return claim.outcome.model_copy(update={"call_id": one.call.id, "facts": facts})
         if claim.workflow_id is not None:

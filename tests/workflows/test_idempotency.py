@@ -10,13 +10,15 @@ from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
-from domain.calls import Call, Outcome
+from activities.admit import Admit
+from domain.calls import Call, CallBatch, Outcome
 from domain.errors import CohortError, ErrorCode
 from domain.ids import new_id
 from domain.policy import Level
 from storage import documents, groups
 from storage.answers import Answers
 from storage.documents import NewDocument
+from storage.idempotency import IdempotencyKeys
 from storage.sweep import sweep
 from storage.tables import AUDIT, DOCUMENTS, IDEMPOTENCY, LEDGER
 from tests.support.provider import Provider
@@ -240,6 +242,25 @@ async def test_an_answer_too_large_to_travel_is_kept_as_long_as_its_key(acme: Wo
     assert again.stored
     assert prompt.strip() in (await answers.get(again.call_id))["text"]
     assert provider.attempts == {"echo": 1}
+
+
+async def test_admission_that_is_run_again_keeps_a_large_answer_as_long_as_its_key(acme: World) -> None:
+    """As it happens where a worker dies between settling and the end of its workflow task."""
+    key = acme.parts.secrets.key("answers")
+    prompt, answers = "lamp " * 5_000, Answers(acme.parts.database, key)
+    assert (await acme.answer(acme.ask("ada", prompt, model="echo"))).error is None
+    calls = [acme.ask("ada", prompt, model="echo", idempotency_key=f"k{n}") for n in range(50)]
+    outcomes = await acme.batch(*calls)
+
+    again = await Admit(acme.parts.database, IdempotencyKeys(key), answers).run(
+        CallBatch(family="completions", lane="acme-research", calls=tuple(calls))
+    )
+
+    stored = [outcome.call_id for outcome in outcomes if outcome.stored]
+    assert stored
+    assert {id for id, outcome in again.replayed.items() if outcome.stored} == set(stored)
+    for id in stored:
+        assert await answers.get(id, now=time.time() + 23 * 3600)
 
 
 async def test_a_failed_request_may_be_tried_again(acme: World, provider: Provider) -> None:
