@@ -141,6 +141,7 @@ def _ask(call: Call, principal: Principal, key: str) -> Ask:
         key=key,
         digest=canonical.digest({"input": call.input, "context": caller.context, "override": caller.override}),
         call_id=call.id,
+        deadline=call.deadline,
     )
 
 

@@ -55,7 +55,8 @@ async def write(
     one that is to be asked again: nothing was told to it yet.
     """
     going_on = [item for item in items if item.outcome.deferred is not None and item.principal is not None]
-    await keys.go_on(tx, {item.call.id: item.outcome.deferred for item in going_on if item.outcome.deferred})
+    until = time.time() + ports.CHILD_LIMIT.total_seconds()
+    await keys.go_on(tx, {item.call.id: item.outcome.deferred for item in going_on if item.outcome.deferred}, until)
     items = [item for item in items if item.outcome.deferred is None and item.outcome.ask_after is None]
     written = await audit.append(tx, [_entry(item, lane) for item in items])
     await ledger.record(tx, [row for item in items if (row := _row(item)) is not None])

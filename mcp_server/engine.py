@@ -43,6 +43,15 @@ _MAYBE_STARTED = (
     "answer up instead of starting it again."
 )
 
+_TERMINATED = (
+    "An operator ended the call before it was answered; what it had done by then is kept. To ask again, use a new "
+    "idempotency key or none: the key of a call that was ended so is free again within about an hour."
+)
+_GIVEN_UP = (
+    "The call came to no end within an hour and was given up. It may have cost something. Ask again in a minute; the "
+    "same idempotency key may be used."
+)
+
 _log = logging.getLogger("cohort.engine")
 _tracer = trace.get_tracer("cohort.door")
 
@@ -101,7 +110,7 @@ class TemporalEngine:
             except TimeoutError:
                 raise deadline_exceeded() from None
             except (RPCError, WorkflowFailureError) as error:
-                raise _failed(error, _id(batch)) from error
+                raise _failed(error, _id(batch), deadline_exceeded()) from error
 
     async def follow(self, workflow_id: str, seconds: float) -> Outcome:
         """Wait for the outcome of a call that goes on in a workflow of its own.
@@ -116,7 +125,8 @@ class TemporalEngine:
         except TimeoutError:
             raise deadline_exceeded() from None
         except (RPCError, WorkflowFailureError) as error:
-            raise _failed(error, workflow_id) from error
+            given_up = CohortError(ErrorCode.DEADLINE_EXCEEDED, _GIVEN_UP, retry_after=60)
+            raise _failed(error, workflow_id, given_up) from error
 
     async def _start(self, batch: CallBatch, seconds: float) -> None:
         urgent = min(_RANK[call.labels.priority] for call in batch.calls)
@@ -164,7 +174,7 @@ def _links(calls: Sequence[Call]) -> list[Link]:
     return [Link(span.get_span_context()) for span in spans]
 
 
-def _failed(error: RPCError | WorkflowFailureError, workflow_id: str) -> CohortError:
+def _failed(error: RPCError | WorkflowFailureError, workflow_id: str, timed_out: CohortError) -> CohortError:
     """Why an execution gave no outcome, without anything internal."""
     if isinstance(error, RPCError):
         if error.status in _AWAY:
@@ -176,9 +186,9 @@ def _failed(error: RPCError | WorkflowFailureError, workflow_id: str) -> CohortE
         return internal()
     match error.cause:
         case ExecutionTimeoutError():
-            return deadline_exceeded()
+            return timed_out
         case CancelledError() | TerminatedError():
-            return CohortError(ErrorCode.CONFLICT, "The call was ended by an operator before it was answered.")
+            return CohortError(ErrorCode.CONFLICT, _TERMINATED)
         case _:
             _log.error("%s failed: %r", workflow_id, error.cause)
             return internal()

@@ -1,4 +1,8 @@
-"""Idempotency keys: the first call with a key runs, later ones get its outcome. Kept for 24 hours, sealed."""
+"""Idempotency keys: the first call with a key runs, later ones get its outcome. Kept for 24 hours, sealed.
+
+A key whose call has no outcome is held only while the call can still be at work. Whatever ends a call without a word (a
+worker that died, an operator who terminated it), a retry runs soon.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import Row, bindparam, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.calls import Outcome
@@ -15,20 +19,24 @@ from storage.tables import IDEMPOTENCY
 from storage.upserts import insert
 
 LIFETIME = 24 * 3600
-"""Seconds for which a key is remembered."""
-LEASE = 15 * 60
-"""Seconds after which a claim is free again whose call neither ended nor went on as a workflow of its own."""
+"""Seconds for which a key is remembered, from its claim on, once its call has an outcome."""
+GRACE = 60
+"""Seconds for which a claim outlives its call's deadline: an execution ends some 15 s after the last of its callers."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A call that brought an idempotency key. `digest` is that of its input, context and override."""
+    """A call that brought an idempotency key. `digest` is that of its input, context and override.
+
+    `deadline` is when its caller stops waiting (Unix time).
+    """
 
     user_id: str
     operation: str
     key: str
     digest: str
     call_id: str
+    deadline: float
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class IdempotencyKeys:
         moment = time.time() if now is None else now
         c = IDEMPOTENCY.c
         mine = tuple_(c.user_id, c.operation, c.key).in_(sorted({_name(ask) for ask in asks}))
-        await tx.execute(delete(IDEMPOTENCY).where(mine, _free(moment)))
+        await tx.execute(delete(IDEMPOTENCY).where(mine, c.expires_at <= moment))
         rows = [
             {
                 "user_id": ask.user_id,
@@ -70,7 +78,7 @@ class IdempotencyKeys:
                 "digest": ask.digest,
                 "call_id": ask.call_id,
                 "claimed_at": moment,
-                "expires_at": moment + LIFETIME,
+                "expires_at": max(moment, ask.deadline) + GRACE,
             }
             for ask in sorted(asks, key=_name)
         ]
@@ -78,12 +86,16 @@ class IdempotencyKeys:
         held = {(row.user_id, row.operation, row.key): row for row in await tx.execute(select(IDEMPOTENCY).where(mine))}
         return [self._claim(ask, held[_name(ask)]) for ask in asks]
 
-    async def go_on(self, tx: AsyncConnection, workflows: Mapping[str, str]) -> None:
-        """Note the workflow that carries a claimed call on, by call id, so that later calls can wait for it."""
+    async def go_on(self, tx: AsyncConnection, workflows: Mapping[str, str], until: float) -> None:
+        """Note the workflow that carries a claimed call on, by call id, so that later calls can wait for it.
+
+        It lives until `until` (Unix time) at most.
+        """
         if workflows:
-            statement = update(IDEMPOTENCY).where(IDEMPOTENCY.c.call_id == bindparam("of_call"))
+            c = IDEMPOTENCY.c
+            statement = update(IDEMPOTENCY).where(c.call_id == bindparam("of_call"), c.outcome.is_(None))
             await tx.execute(
-                statement.values(workflow_id=bindparam("workflow")),
+                statement.values(workflow_id=bindparam("workflow"), expires_at=until + GRACE),
                 [{"of_call": call, "workflow": workflow} for call, workflow in sorted(workflows.items())],
             )
 
@@ -92,7 +104,7 @@ class IdempotencyKeys:
         if outcomes:
             statement = update(IDEMPOTENCY).where(IDEMPOTENCY.c.call_id == bindparam("of_call"))
             await tx.execute(
-                statement.values(outcome=bindparam("sealed")),
+                statement.values(outcome=bindparam("sealed"), expires_at=IDEMPOTENCY.c.claimed_at + LIFETIME),
                 [{"of_call": one.call_id, "sealed": self._seal(one)} for one in outcomes],
             )
 
@@ -117,9 +129,3 @@ class IdempotencyKeys:
 
 def _name(ask: Ask) -> tuple[str, str, str]:
     return ask.user_id, ask.operation, ask.key
-
-
-def _free(now: float) -> ColumnElement[bool]:
-    c = IDEMPOTENCY.c
-    stalled = and_(c.outcome.is_(None), c.workflow_id.is_(None), c.claimed_at <= now - LEASE)
-    return or_(c.expires_at <= now, stalled)

@@ -6,16 +6,18 @@ import pytest
 from sqlalchemy import select
 
 from domain.calls import Outcome
-from storage.idempotency import LEASE, LIFETIME, Ask, Claim, IdempotencyKeys
+from storage.idempotency import GRACE, LIFETIME, Ask, Claim, IdempotencyKeys
 from storage.sql import Database
 from storage.sweep import sweep
 from storage.tables import IDEMPOTENCY
 
 KEYS = IdempotencyKeys(b"k" * 32)
+DEADLINE = 30
 
 
 def ask(call_id: str, *, user: str = "rosa", key: str = "key", digest: str = "d") -> Ask:
-    return Ask(user_id=user, operation="completions_create", key=key, digest=digest, call_id=call_id)
+    operation = "completions_create"
+    return Ask(user_id=user, operation=operation, key=key, digest=digest, call_id=call_id, deadline=DEADLINE)
 
 
 async def claim(database: Database, *asks: Ask, now: float = 0) -> list[Claim]:
@@ -56,9 +58,27 @@ async def test_a_running_call_is_pointed_to(database: Database) -> None:
     await claim(database, ask("a"))
     assert await claim(database, ask("b")) == [Claim("running", "a")]
     async with database.write() as tx:
-        await KEYS.go_on(tx, {"a": "completion-a", "unclaimed": "completion-x"})
+        await KEYS.go_on(tx, {"a": "completion-a", "unclaimed": "completion-x"}, until=3_600)
     assert await claim(database, ask("b")) == [Claim("running", "a", "completion-a")]
-    assert await claim(database, ask("b"), now=LEASE + 1) == [Claim("running", "a", "completion-a")]
+    assert await claim(database, ask("b"), now=3_600 + GRACE - 1) == [Claim("running", "a", "completion-a")]
+
+
+async def test_a_key_is_free_again_once_its_workflow_cannot_live_any_more(database: Database) -> None:
+    await claim(database, ask("a"))
+    async with database.write() as tx:
+        await KEYS.go_on(tx, {"a": "completion-a"}, until=3_600)
+    assert await claim(database, ask("b"), now=3_600 + GRACE) == [Claim("fresh", "b")]
+    async with database.write() as tx:
+        await KEYS.finish(tx, [Outcome(call_id="a", data={})])
+    assert await claim(database, ask("c"), now=3_600 + GRACE) == [Claim("running", "b")]
+
+
+async def test_an_outcome_is_kept_where_its_workflow_is_noted_late(database: Database) -> None:
+    await claim(database, ask("a"))
+    async with database.write() as tx:
+        await KEYS.finish(tx, [Outcome(call_id="a", data={})])
+        await KEYS.go_on(tx, {"a": "completion-a"}, until=3_600)
+    assert (await claim(database, ask("b"), now=LIFETIME - 1))[0].state == "finished"
 
 
 async def test_a_finished_call_is_replayed_sealed(database: Database) -> None:
@@ -83,7 +103,7 @@ async def test_a_failed_call_gives_its_key_free(database: Database) -> None:
     assert await claim(database, ask("b")) == [Claim("fresh", "b")]
 
 
-@pytest.mark.parametrize(("after", "state"), [(LEASE - 1, "running"), (LEASE, "fresh")])
+@pytest.mark.parametrize(("after", "state"), [(DEADLINE + GRACE - 1, "running"), (DEADLINE + GRACE, "fresh")])
 async def test_a_claim_whose_call_was_lost_ends(database: Database, after: float, state: str) -> None:
     await claim(database, ask("a"))
     assert (await claim(database, ask("b"), now=after))[0].state == state

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -18,12 +19,13 @@ from domain.policy import Level
 from storage import documents, groups
 from storage.answers import Answers
 from storage.documents import NewDocument
-from storage.idempotency import IdempotencyKeys
+from storage.idempotency import GRACE, IdempotencyKeys
 from storage.sweep import sweep
 from storage.tables import AUDIT, DOCUMENTS, IDEMPOTENCY, LEDGER
 from tests.support.provider import Provider
 from tests.support.waiting import eventually
 from tests.support.world import World
+from workflows import ports
 
 SECRET = "The secret lamp is called ZEBRA and nobody else knows."
 
@@ -261,6 +263,43 @@ async def test_admission_that_is_run_again_keeps_a_large_answer_as_long_as_its_k
     assert {id for id, outcome in again.replayed.items() if outcome.stored} == set(stored)
     for id in stored:
         assert await answers.get(id, now=time.time() + 23 * 3600)
+
+
+async def test_a_call_that_was_terminated_says_so_and_runs_again_within_the_hour(
+    acme: World, provider: Provider
+) -> None:
+    call = acme.ask("ada", "Once only", model="held", idempotency_key="k1")
+    [started] = await acme.batch(call)
+    await acme.client.get_workflow_handle(f"completion-{call.id}").terminate("an operator's decision")
+    provider.released.set()
+
+    with pytest.raises(CohortError) as soon:
+        await acme.at_door(call.model_copy(update={"id": new_id()}))
+    async with acme.parts.database.write() as tx:  # an hour later
+        passed = ports.CHILD_LIMIT.total_seconds() + GRACE
+        await tx.execute(update(IDEMPOTENCY).values(expires_at=IDEMPOTENCY.c.expires_at - passed))
+    later = await acme.at_door(call.model_copy(update={"id": new_id()}))
+
+    assert started.deferred == f"completion-{call.id}"
+    assert soon.value.code is ErrorCode.CONFLICT
+    assert "operator" in soon.value.message
+    assert "new idempotency key" in soon.value.message
+    assert later.error is None
+    assert later.data is not None
+
+
+async def test_a_call_that_came_to_no_end_says_so(
+    acme: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "CHILD_LIMIT", timedelta(seconds=3))
+
+    with pytest.raises(CohortError) as raised:
+        await acme.at_door(acme.ask("ada", "Once only", model="held"))
+
+    assert raised.value.code is ErrorCode.DEADLINE_EXCEEDED
+    assert raised.value.retryable
+    assert "given up" in raised.value.message
+    assert "may still be running" not in raised.value.message
 
 
 async def test_a_failed_request_may_be_tried_again(acme: World, provider: Provider) -> None:
