@@ -64,7 +64,10 @@ async def write(
     await keys.finish(tx, [item.outcome for item in claimed if item.outcome.error is None])
     stored = [item.call.id for item in claimed if item.outcome.stored]
     await answers.keep(tx, stored, time.time() + idempotency.LIFETIME)
-    failed = [item.call.id for item in claimed if item.outcome.error is not None]
+    # Also where admission failed after its claim: such a call has no principal.
+    failed = [
+        item.call.id for item in items if item.call.idempotency_key is not None and item.outcome.error is not None
+    ]
     if failed:
         await keys.release(tx, failed)
     for item in items:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -105,3 +106,20 @@ async def same_in_all_books(acme: World, call: Call, final: Outcome) -> None:
     assert final.data is not None
     assert final.data["text"] == "An answer."
     assert await written(acme, call) == ([11], [("allowed", "")])
+
+
+async def test_a_key_is_free_where_its_call_was_never_admitted(acme: World, provider: Provider) -> None:
+    """The claim was written, and then the sources of a colleague's stored answer could not be read."""
+    question: dict[str, Any] = {"retrieval": {"enabled": True}, "cache": "off"}
+    await acme.add_document("acme", "charter", "The charter says that every lamp is blue.")
+    await acme.answer(acme.ask("grace", "What does the charter say?", **question, idempotency_key="k0"))
+    async with without(acme, "documents"):
+        outcomes = await acme.batch(
+            acme.ask("grace", "What does the charter say?", **question, idempotency_key="k0"),
+            acme.ask("ada", "Well?", idempotency_key="k1"),
+        )
+
+    again = await acme.answer(acme.ask("ada", "Well?", idempotency_key="k1"))
+
+    assert [outcome.error.code for outcome in outcomes if outcome.error] == [ErrorCode.INTERNAL] * 2
+    assert again.error is None, again.error
