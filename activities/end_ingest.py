@@ -27,13 +27,7 @@ class EndIngest:
         id = end.job.admitted.call.id
         async with beating(end.job.input.upload_id):
             async with self._database.write() as tx:
-                await jobs.update(
-                    tx,
-                    id,
-                    status="completed" if end.failure is None else "failed",
-                    result=end.counts,
-                    error=end.failure,
-                )
+                await jobs.update(tx, id, status=end.status, result=end.counts, error=end.failure)
                 await ingest_rows.clear(tx, id)
             await self._uploads.delete(end.job.input.upload_id)
             await self._uploads.expire()

@@ -5,6 +5,7 @@ import asyncio
 from temporalio import activity
 
 from activities.heartbeats import beating
+from domain.errors import CohortError, ErrorCode
 from domain.ingestion import IngestSlice, IngestStep, Progress
 from storage import ingestion, jobs
 from storage.indexing import Indexer
@@ -15,7 +16,11 @@ from workflows import ports
 
 
 class IngestSlices:
-    """Repeatable: a slice that is run again, after a crash at any point, leaves and counts the same."""
+    """Repeatable: a slice that is run again, after a crash at any point, leaves and counts the same.
+
+    A worker that was thought dead may come to itself long after another took its slice over: while the job runs, the
+    rows that it would store are noted as dealt with, and once the job has ended it stores none.
+    """
 
     def __init__(self, database: Database, uploads: Uploads, indexer: Indexer) -> None:
         self._database = database
@@ -27,7 +32,7 @@ class IngestSlices:
         """Store, change or delete what the slice says; bad rows are counted and named, and stop nothing.
 
         Raises:
-            CohortError: the uploader has lost his right to the group, or the upload is gone.
+            CohortError: the uploader has lost his right to the group, the upload is gone, or the job has ended.
         """
         job, id = step.job, step.job.admitted.call.id
         async with beating(f"{job.input.upload_id} from byte {step.offset}"):
@@ -40,9 +45,10 @@ class IngestSlices:
             )
             parsing = await asyncio.to_thread(ingestion.parse, job.kind, lines.lines)
             async with self._database.write() as tx:
-                taken = await ingestion.take(tx, job, parsing)
                 progress = Progress(done=lines.next_offset, total=lines.size)
-                await jobs.update(tx, id, status="running", progress=progress)
+                if not await jobs.update(tx, id, status="running", progress=progress):
+                    raise CohortError(ErrorCode.CONFLICT, "The ingestion has ended. No more rows were taken in.")
+                taken = await ingestion.take(tx, job, parsing)
             if job.kind == "products":
                 await self._indexer.products(job.input.group, taken.ids)
             else:

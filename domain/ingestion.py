@@ -11,6 +11,7 @@ from domain.policy import Level
 
 Kind = Literal["products", "documents"]
 JobStatus = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
+EndStatus = Literal["completed", "failed", "cancelled"]
 
 
 class IngestInput(Contract):
@@ -82,6 +83,7 @@ class IngestEnd(Contract):
     """How an ingestion ended; `failure` says why it stopped before the end of the upload."""
 
     job: IngestJob
+    status: EndStatus
     counts: IngestCounts
     failure: ErrorBody | None = None
 

@@ -16,7 +16,7 @@ Tell = Callable[[str, int, int], None]
 
 DOCUMENT_SUFFIXES = (".md", ".markdown", ".txt")
 CHUNK = 256 * 1024
-_ENDED = ("completed", "failed", "cancelled")
+_HOW = {"failed": "failed", "cancelled": "was cancelled"}
 
 
 class NothingToIngest(Exception):
@@ -85,10 +85,10 @@ def _follow(door: FrontDoor, job_id: str, tell: Tell) -> Json:
         tell("rows", job["progress"]["done"], job["progress"]["total"])
         if job["status"] == "completed":
             return job["result"]
-        if job["status"] in _ENDED:
+        if job["status"] in _HOW:
             stopped = {
                 "code": "internal",
-                "message": f"The ingestion {job['status']} before its end; what was accepted until then is kept. "
+                "message": f"The ingestion {_HOW[job['status']]} before its end; what was accepted until then is kept. "
                 f"Job {job_id}: {_counts(job['result'])}.",
                 "retryable": False,
             }

@@ -1,19 +1,21 @@
-"""Long-running calls as their callers follow them. Kept for 30 days."""
+"""Long-running calls as their callers follow them. Kept for 30 days. A job ends once, and stays as it ended."""
 
 import time
 from dataclasses import dataclass
+from typing import get_args
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import ErrorBody, not_found
-from domain.ingestion import IngestCounts, JobOutput, JobStatus, Progress
+from domain.ingestion import EndStatus, IngestCounts, JobOutput, JobStatus, Progress
 from domain.policy import Principal
 from storage.tables import JOBS
 from storage.upserts import insert
 
 LIFETIME = 30 * 24 * 3600
 """Seconds for which a job is kept after its last change."""
+ENDED = get_args(EndStatus)
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,22 @@ async def update(
     result: IngestCounts | None = None,
     error: ErrorBody | None = None,
     now: float | None = None,
-) -> None:
-    """Note where a job stands; what is None stays as it was."""
+) -> bool:
+    """Note where a job stands; what is None stays as it was, and progress never goes back.
+
+    False, and nothing was noted: the job has ended, or there is none. Until the transaction ends, nobody else ends it.
+    """
     moment = time.time() if now is None else now
     values: dict[str, object] = {"status": status, "updated_at": moment, "expires_at": moment + LIFETIME}
     if progress is not None:
-        values |= {"done": progress.done, "total": progress.total}
+        further = case((JOBS.c.done > progress.done, JOBS.c.done), else_=progress.done)
+        values |= {"done": further, "total": progress.total}
     if result is not None:
         values["result"] = result.model_dump(mode="json")
     if error is not None:
         values["error"] = error.model_dump(mode="json")
-    await tx.execute(JOBS.update().where(JOBS.c.id == job_id).values(values))
+    statement = JOBS.update().where(JOBS.c.id == job_id, JOBS.c.status.not_in(ENDED)).values(values)
+    return (await tx.execute(statement)).rowcount == 1
 
 
 async def get(tx: AsyncConnection, principal: Principal, job_id: str, *, now: float | None = None) -> JobOutput:

@@ -1,17 +1,19 @@
 """Deletes what has outlived its time: idempotency keys, answers, jobs. The worker calls it now and then."""
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.tables import ANSWERS, IDEMPOTENCY, JOBS
+from storage import jobs
+from storage.tables import ANSWERS, IDEMPOTENCY, INGEST_ROWS, JOBS
 
 
 async def sweep(tx: AsyncConnection, now: float) -> int:
-    """Delete what expired before `now` (Unix time); how many rows."""
+    """Delete what expired before `now` (Unix time), and the rows of ingestions that run no more; how many rows."""
     swept = 0
     for table in (IDEMPOTENCY, ANSWERS, JOBS):
         swept += (await tx.execute(delete(table).where(table.c.expires_at <= now))).rowcount
-    return swept
+    running = select(JOBS.c.id).where(JOBS.c.status.not_in(jobs.ENDED))
+    return swept + (await tx.execute(delete(INGEST_ROWS).where(INGEST_ROWS.c.job_id.not_in(running)))).rowcount
 
 
 async def refresh_statistics(tx: AsyncConnection) -> None:

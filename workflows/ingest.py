@@ -1,21 +1,23 @@
 """`Ingest`: one upload into one group's products or documents, slice by slice, whatever crashes on the way."""
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
+from temporalio.workflow import ActivityCancellationType
 
 with workflow.unsafe.imports_passed_through():
-    from domain.errors import ErrorBody
+    from domain.errors import CohortError, ErrorBody, ErrorCode
     from domain.ingestion import (
+        EndStatus,
         IngestCounts,
         IngestEnd,
         IngestJob,
         IngestSlice,
         IngestStep,
         JobOutput,
-        JobStatus,
         Progress,
     )
     from workflows import failures, ports, report
@@ -24,6 +26,9 @@ with workflow.unsafe.imports_passed_through():
 SLICES_PER_RUN = 200
 """After so many slices the workflow goes on with a fresh history."""
 REJECTS_KEPT = 1_000
+ATTEMPT = timedelta(minutes=10)
+HEARTBEAT = timedelta(seconds=10)
+"""Without a sign of life for so long, a worker counts as dead and another one takes over."""
 
 RETRIES = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=30), maximum_attempts=20
@@ -39,6 +44,7 @@ class Ingest:
     async def run(self, job: IngestJob, so_far: IngestStep | None = None) -> JobOutput:
         """The closed job. `so_far` is where an earlier run of this workflow stopped."""
         step = so_far or IngestStep(counts=IngestCounts(), next_offset=0, next_line=1, size=0, done=False)
+        status: EndStatus = "completed"
         failure: ErrorBody | None = None
         try:
             for _ in range(SLICES_PER_RUN):
@@ -46,14 +52,17 @@ class Ingest:
                 step = _after(step, await _slice(job, step))
                 if step.done:
                     break
+                if workflow.cancellation_reason() is not None:
+                    raise asyncio.CancelledError  # it came too late for the slice
             else:
                 workflow.continue_as_new(args=[job, step])
-        except ActivityError as error:
-            failure = failures.body_of(error)
-        await _activity(ports.end_ingest, IngestEnd(job=job, counts=step.counts, failure=failure))
+        except (ActivityError, asyncio.CancelledError) as error:
+            status, failure = _stopped(error)
+        # A cancellation is over with the slices: the job is closed whatever comes.
+        end = IngestEnd(job=job, status=status, counts=step.counts, failure=failure)
+        await ports.uncancelled(ports.end_ingest.lasting(end, limit=ATTEMPT, heartbeat=HEARTBEAT))
         _show(job, step, failure)
         workflow.upsert_search_attributes([OUTCOME.value_set(failure.code if failure else "answered")])
-        status: JobStatus = "completed" if failure is None else "failed"
         progress = Progress(done=step.next_offset, total=step.size)
         return JobOutput(
             job_id=job.admitted.call.id, status=status, progress=progress, result=step.counts, error=failure
@@ -61,18 +70,27 @@ class Ingest:
 
 
 async def _slice(job: IngestJob, step: IngestStep) -> IngestStep:
-    return await _activity(ports.ingest_slice, IngestSlice(job=job, offset=step.next_offset, line=step.next_line))
-
-
-async def _activity(port: "ports.Port[ports.Takes, ports.Gives]", given: "ports.Takes") -> "ports.Gives":
     return await workflow.execute_activity(
-        port.name,
-        given,
-        result_type=port.gives,
-        start_to_close_timeout=timedelta(minutes=10),
-        heartbeat_timeout=timedelta(seconds=10),
+        ports.ingest_slice.name,
+        IngestSlice(job=job, offset=step.next_offset, line=step.next_line),
+        result_type=ports.ingest_slice.gives,
+        start_to_close_timeout=ATTEMPT,
+        heartbeat_timeout=HEARTBEAT,
         retry_policy=RETRIES,
+        # The job is not closed while its rows are still being written.
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     )
+
+
+def _stopped(error: ActivityError | asyncio.CancelledError) -> tuple[EndStatus, ErrorBody]:
+    if isinstance(error, ActivityError) and workflow.cancellation_reason() is None:
+        return "failed", failures.body_of(error)
+    ended = CohortError(
+        ErrorCode.CONFLICT,
+        "An operator ended the ingestion before the end of the file. The rows that were taken in until then stay. Send "
+        "the file again to take in the rest.",
+    )
+    return "cancelled", ended.body()
 
 
 def _after(before: IngestStep, step: IngestStep) -> IngestStep:

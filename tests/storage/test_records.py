@@ -7,9 +7,10 @@ from sqlalchemy import select
 
 from domain.errors import CohortError, ErrorBody, ErrorCode
 from domain.ingestion import IngestCounts, JobOutput, Progress, Reject
-from storage import answers, audit, jobs, ledger
+from storage import answers, audit, ingest_rows, jobs, ledger
 from storage.answers import Answers
 from storage.audit import Actor, Entry
+from storage.ingest_rows import Dealt
 from storage.jobs import NewJob
 from storage.ledger import LedgerRow
 from storage.sql import Database
@@ -119,6 +120,34 @@ async def test_a_jobs_end_is_kept(world: World) -> None:
         assert (found.status, found.result, found.error) == ("failed", counts, error)
         with pytest.raises(CohortError, match="no such job"):
             await jobs.get(tx, lena, "j", now=2 + jobs.LIFETIME)
+
+
+async def test_a_job_ends_once(world: World) -> None:
+    lena = await world.principal("lena")
+    async with world.database.write() as tx:
+        await jobs.create(tx, NewJob("j", "products", "lena", "lab", "lab"))
+        assert await jobs.update(tx, "j", status="running", progress=Progress(done=4, total=10))
+        assert await jobs.update(tx, "j", status="running", progress=Progress(done=2, total=10))
+        assert (await jobs.get(tx, lena, "j")).progress.done == 4, "a step that is run again takes nothing back"
+        assert await jobs.update(tx, "j", status="cancelled")
+        assert not await jobs.update(tx, "j", status="running", progress=Progress(done=8, total=10))
+        assert not await jobs.update(tx, "j", status="completed")
+        assert not await jobs.update(tx, "unknown", status="running")
+        found = await jobs.get(tx, lena, "j")
+    assert (found.status, found.progress.done) == ("cancelled", 4)
+
+
+async def test_the_sweep_takes_the_rows_of_ingestions_that_run_no_more(database: Database) -> None:
+    async with database.write() as tx:
+        for job in ("queued", "running", "failed", "missing"):
+            await ingest_rows.record(tx, job, {"lamp": Dealt(1, "accepted")})
+            if job != "missing":
+                await jobs.create(tx, NewJob(job, "products", "lena", "lab", "lab"), now=0)
+        await jobs.update(tx, "running", status="running", now=0)
+        await jobs.update(tx, "failed", status="failed", now=0)
+        assert await sweep(tx, 1) == 2
+        kept = [job for job in ("queued", "running", "failed", "missing") if await ingest_rows.known(tx, job, ["lamp"])]
+    assert kept == ["queued", "running"]
 
 
 async def test_the_sweep_takes_what_expired(database: Database) -> None:
