@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
+from activities import settle
 from activities.inputs import input_of
 from domain.answers import Answered
-from domain.calls import AdmittedCall, Facts, Outcome, Work
+from domain.calls import AdmittedCall, Facts, Outcome, Settlement, Work
 from domain.errors import CohortError, not_found
 from domain.ingestion import IngestInput, IngestJob, JobOutput, Kind, Progress
-from storage import jobs
+from storage import audit, jobs
 from storage.ingest_rights import check_owner, level_for, levels_of
 from storage.jobs import NewJob
 from storage.sql import Database
@@ -51,7 +52,7 @@ class AcceptIngests:
                 for id, one in asked.items():
                     try:
                         accepted.append(await _accept(tx, one))
-                        outcomes[id] = _queued(one)
+                        outcomes[id] = queued(one.admitted, one.size)
                     except CohortError as error:
                         outcomes[id] = _refused(one.admitted, error)
         return Answered(outcomes=tuple(outcomes[call.id] for call in work.calls), ingests=tuple(accepted))
@@ -81,15 +82,20 @@ async def _accept(tx: AsyncConnection, one: _Asked) -> IngestJob:
             total=one.size,
         ),
     )
+    # Written here, since the ingestion is started next, whether or not its start can be settled. The idempotency key is
+    # not settled here: a workflow task that is run again would find the call answered, and nothing would be started.
+    accepted = Settlement(call=one.admitted.call, outcome=queued(one.admitted, one.size), principal=principal)
+    await audit.append(tx, [settle.entry(accepted)])
     return IngestJob(admitted=one.admitted, kind=one.kind, input=one.input.model_copy(update={"access_level": level}))
 
 
-def _queued(one: _Asked) -> Outcome:
-    job = JobOutput(job_id=one.admitted.call.id, status="queued", progress=Progress(done=0, total=one.size))
+def queued(admitted: AdmittedCall, size: int) -> Outcome:
+    """What the caller of an accepted upload of `size` bytes is answered."""
+    job = JobOutput(job_id=admitted.call.id, status="queued", progress=Progress(done=0, total=size))
     return Outcome(
-        call_id=one.admitted.call.id,
+        call_id=admitted.call.id,
         data=job.model_dump(mode="json", by_alias=True),
-        facts=Facts.of(one.admitted.principal),
+        facts=Facts.of(admitted.principal),
     )
 
 

@@ -4,10 +4,12 @@ import asyncio
 
 from temporalio import activity
 
+from activities.accept_ingests import queued
 from activities.heartbeats import beating
 from domain.errors import CohortError, ErrorCode
 from domain.ingestion import IngestSlice, IngestStep, Progress
 from storage import ingestion, jobs
+from storage.idempotency import IdempotencyKeys
 from storage.indexing import Indexer
 from storage.sql import Database
 from storage.upload_lines import LONGEST, read_slice
@@ -22,10 +24,11 @@ class IngestSlices:
     rows that it would store are noted as dealt with, and once the job has ended it stores none.
     """
 
-    def __init__(self, database: Database, uploads: Uploads, indexer: Indexer) -> None:
+    def __init__(self, database: Database, uploads: Uploads, indexer: Indexer, keys: IdempotencyKeys) -> None:
         self._database = database
         self._uploads = uploads
         self._indexer = indexer
+        self._keys = keys
 
     @activity.defn(name=ports.ingest_slice.name)
     async def run(self, step: IngestSlice) -> IngestStep:
@@ -49,6 +52,10 @@ class IngestSlices:
                 if not await jobs.update(tx, id, status="running", progress=progress):
                     raise CohortError(ErrorCode.CONFLICT, "The ingestion has ended. No more rows were taken in.")
                 taken = await ingestion.take(tx, job, parsing)
+                if step.offset == 0:
+                    # The database may have been away when the start was settled; from now on, requests that repeat it
+                    # are answered all the same.
+                    await self._keys.finish(tx, [queued(job.admitted, lines.size)])
             if job.kind == "products":
                 await self._indexer.products(job.input.group, taken.ids)
             else:

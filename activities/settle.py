@@ -58,7 +58,7 @@ async def write(
     until = time.time() + ports.CHILD_LIMIT.total_seconds()
     await keys.go_on(tx, {item.call.id: item.outcome.deferred for item in going_on if item.outcome.deferred}, until)
     items = [item for item in items if item.outcome.deferred is None and item.outcome.ask_after is None]
-    written = await audit.append(tx, [_entry(item, lane) for item in items])
+    written = await audit.append(tx, [entry(item, lane) for item in items])
     await ledger.record(tx, [row for item in items if (row := _row(item)) is not None])
     claimed = [item for item in items if item.call.idempotency_key is not None and item.principal is not None]
     await keys.finish(tx, [item.outcome for item in claimed if item.outcome.error is None])
@@ -76,7 +76,8 @@ async def write(
     return written
 
 
-def _entry(item: Settlement, lane: str | None) -> Entry:
+def entry(item: Settlement, lane: str | None = None) -> Entry:
+    """The audit entry of a call that has ended."""
     error = item.outcome.error
     decision: Decision = "allowed" if error is None else "refused" if error.code in _REFUSALS else "failed"
     return Entry(

@@ -48,7 +48,7 @@ def activities_of(parts: Parts) -> list[Callable[..., Any]]:
             answers,
         ).run,
         AcceptIngests(parts.database, parts.uploads).run,
-        IngestSlices(parts.database, parts.uploads, Indexer(parts.database, parts.vectors, parts.embedder)).run,
+        IngestSlices(parts.database, parts.uploads, Indexer(parts.database, parts.vectors, parts.embedder), keys).run,
         EndIngest(parts.database, parts.uploads, parts.vectors).run,
         RetrieveDocuments(parts.database, parts.vectors, parts.embedder).run,
         FindProducts(parts.database, parts.vectors, parts.embedder).run,

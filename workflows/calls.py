@@ -25,6 +25,7 @@ class Calls:
     def __init__(self, batch: CallBatch) -> None:
         self._batch = batch
         self._ended: dict[str, Outcome] = {}
+        self._started: set[str] = set()
 
     @workflow.run
     async def run(self, batch: CallBatch) -> BatchOutcome:
@@ -97,9 +98,11 @@ class Calls:
         except ChildWorkflowError as error:
             workflow.logger.error("could not start %s: %s", id, error)
             self._fail([call], internal().body())
+            return
+        self._started.add(call.id)
 
     async def _settle(self, admissions: Admissions) -> None:
-        """Write down how each call ended; what could not be written down is not answered."""
+        """Write down how each call ended; what could not be written down is not answered, unless it goes on alone."""
         principals = {id: admissions.principals[place] for id, place in admissions.admitted.items()}
         items = tuple(
             Settlement(call=call, outcome=_brief(call, self._ended[call.id]), principal=principals.get(call.id))
@@ -113,7 +116,9 @@ class Calls:
                     Settlements(items=items, lane=self._batch.lane), attempts=5, summary="audit and ledger"
                 )
         except failures.FAILED:
-            self._fail([item.call for item in items if item.outcome.deferred is None], internal().body())
+            # What was started is written down by its own workflow, and to deny it would have it started again.
+            lost = [item.call for item in items if item.outcome.deferred is None and item.call.id not in self._started]
+            self._fail(lost, internal().body())
 
     def _fail(self, calls: "list[Call] | tuple[Call, ...]", error: ErrorBody) -> None:
         self._ended |= {call.id: Outcome(call_id=call.id, error=error) for call in calls}

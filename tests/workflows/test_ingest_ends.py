@@ -19,6 +19,7 @@ from domain.errors import CohortError, ErrorCode
 from domain.ingestion import IngestInput, IngestJob, IngestSlice, JobOutput, Kind
 from domain.policy import Principal
 from storage import ingestion, snapshots
+from storage.idempotency import IdempotencyKeys
 from storage.indexing import Indexer
 from storage.ingestion import Parsing
 from storage.tables import INGEST_ROWS, PRODUCTS
@@ -142,7 +143,7 @@ async def test_a_worker_that_was_thought_dead_puts_no_old_row_over_a_newer_one(a
     parts = acme.parts
     old = await asked(acme, lamp("a", "Old"))
     indexer = Indexer(parts.database, parts.vectors, parts.embedder)
-    slices = IngestSlices(parts.database, parts.uploads, indexer)
+    slices = IngestSlices(parts.database, parts.uploads, indexer, IdempotencyKeys(parts.secrets.key("answers")))
     work: Any = ActivityEnvironment().run(slices.run, IngestSlice(job=await _job(acme, old)))
     late = asyncio.create_task(work)
     await asyncio.wait_for(held.parsing.wait(), 30)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -12,11 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from activities import settle
 from domain.calls import Call, Outcome, Settlement
 from domain.errors import ErrorCode
+from domain.ingestion import JobOutput
 from storage.idempotency import IdempotencyKeys
 from storage.tables import AUDIT, LEDGER
 from tests.support.executions import cancelled, kept_trying
 from tests.support.provider import Provider
 from tests.support.world import World
+
+LAMP = json.dumps({"id": "lamp", "title": "Lamp", "category": "lamps", "price": 1}).encode()
 
 
 @contextlib.asynccontextmanager
@@ -106,6 +110,29 @@ async def same_in_all_books(acme: World, call: Call, final: Outcome) -> None:
     assert final.data is not None
     assert final.data["text"] == "An answer."
     assert await written(acme, call) == ([11], [("allowed", "")])
+
+
+async def test_an_upload_is_audited_and_answered_where_its_start_cannot_be_settled(acme: World) -> None:
+    asked = {"upload_id": await acme.upload("ada", LAMP), "group": "acme-research", "access_level": None}
+    call = acme.call("ada", "products_ingest", asked, idempotency_key="k1")
+    await _run(acme, "CREATE TRIGGER away BEFORE UPDATE ON idempotency BEGIN SELECT RAISE(ABORT, 'away'); END")
+    [outcome] = await acme.batch(call)
+    await _run(acme, "DROP TRIGGER away")
+
+    job = await closed(acme, call)
+    [again] = await acme.batch(acme.call("ada", "products_ingest", asked, idempotency_key="k1"))
+
+    assert outcome.error is None, outcome.error
+    assert outcome.data is not None
+    assert (outcome.data["jobId"], outcome.data["status"]) == (call.id, "queued")
+    assert job.status == "completed"
+    assert again.data == outcome.data
+    assert await written(acme, call) == ([], [("allowed", "")])
+
+
+async def closed(acme: World, call: Call) -> JobOutput:
+    running = acme.client.get_workflow_handle(f"ingest-{call.id}", result_type=JobOutput)
+    return await asyncio.wait_for(running.result(), 90)
 
 
 async def test_a_key_is_free_where_its_call_was_never_admitted(acme: World, provider: Provider) -> None:
