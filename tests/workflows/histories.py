@@ -6,10 +6,11 @@ change that old executions could not be replayed with does not pass. Run this ag
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from domain.calls import Call
+from tests.support.executions import cancelled, kept_trying
 from tests.support.provider import Provider, provider_server
 from tests.support.servers import redis_server, temporal_server
 from tests.support.world import World, route, world
@@ -106,6 +108,34 @@ async def _settling_failed(acme: World) -> list[str]:
     return await _batch(acme, acme.call("ada", "groups_list"))
 
 
+@contextlib.asynccontextmanager
+async def _without(acme: World, table: str) -> AsyncGenerator[None]:
+    async with acme.parts.database.write() as tx:
+        await tx.execute(text(f"ALTER TABLE {table} RENAME TO away"))
+    yield
+    async with acme.parts.database.write() as tx:
+        await tx.execute(text(f"ALTER TABLE away RENAME TO {table}"))
+
+
+async def _settled_late(acme: World) -> list[str]:
+    """The database comes back after an operator has cancelled: the answer has been paid for."""
+    call = acme.ask("ada", "Well?")
+    async with _without(acme, "ledger"):
+        [outcome] = await acme.batch(call)
+        await kept_trying(acme.client, f"completion-{call.id}", "settle_completion")
+        await cancelled(acme.client, f"completion-{call.id}")
+    assert (await acme.final(outcome)).error is None
+    return [f"completion-{call.id}"]
+
+
+async def _cancelled(acme: World) -> list[str]:
+    call = acme.ask("ada", "Well?", model="hang")
+    [outcome] = await acme.batch(call)
+    await cancelled(acme.client, f"completion-{call.id}")
+    assert (await acme.final(outcome)).error is not None
+    return [f"completion-{call.id}"]
+
+
 async def _unknown_family(acme: World) -> list[str]:
     return await _batch(acme, acme.call("ada", "unheard_of"))
 
@@ -117,12 +147,28 @@ async def _ingested(acme: World) -> list[str]:
 
 
 async def _ingest(acme: World, upload: str) -> list[str]:
+    batch, ingest = await _accept(acme, upload)
+    await acme.client.get_workflow_handle(ingest).result()
+    return [batch, ingest]
+
+
+async def _accept(acme: World, upload: str) -> tuple[str, str]:
     call = acme.call("ada", "products_ingest", {"upload_id": upload, "group": "acme-research"})
     handle = await acme.start([call])
     [outcome] = (await handle.result()).outcomes
     assert outcome.error is None, outcome.error
-    await acme.client.get_workflow_handle(f"ingest-{call.id}").result()
-    return [handle.id, f"ingest-{call.id}"]
+    return handle.id, f"ingest-{call.id}"
+
+
+async def _ingestion_cancelled(acme: World) -> list[str]:
+    upload = await acme.upload("ada", b'{"id": "lamp", "title": "Lamp", "category": "lamps", "price": 1}')
+    async with _without(acme, "ingest_rows"):
+        _, ingest = await _accept(acme, upload)
+        await kept_trying(acme.client, ingest, "ingest_slice")
+        await cancelled(acme.client, ingest)
+        await kept_trying(acme.client, ingest, "end_ingest")
+    await acme.client.get_workflow_handle(ingest).result()
+    return [ingest]
 
 
 SCENES: dict[tuple[str, ...], Scene] = {
@@ -140,7 +186,10 @@ SCENES: dict[tuple[str, ...], Scene] = {
     ("calls-family-failed",): _family_failed,
     ("calls-settling-failed",): _settling_failed,
     ("calls-unknown-family",): _unknown_family,
+    ("completion-settled-late",): _settled_late,
+    ("completion-cancelled",): _cancelled,
     ("calls-ingestion", "ingest-completed"): _ingested,
+    ("ingest-cancelled",): _ingestion_cancelled,
 }
 
 
