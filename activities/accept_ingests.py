@@ -9,7 +9,7 @@ from activities import settle
 from activities.inputs import input_of
 from domain.answers import Answered
 from domain.calls import AdmittedCall, Facts, Outcome, Settlement, Work
-from domain.errors import CohortError, not_found
+from domain.errors import CohortError
 from domain.ingestion import IngestInput, IngestJob, JobOutput, Kind, Progress
 from storage import audit, jobs
 from storage.ingest_rights import check_owner, level_for, levels_of
@@ -61,10 +61,9 @@ class AcceptIngests:
         asked = input_of(admitted.call, IngestInput)
         kind = _KINDS[admitted.call.operation]
         check_owner(admitted.principal, kind, asked.group)
-        # Another user's upload is answered like one that does not exist.
-        if await self._uploads.owner(asked.upload_id) != admitted.principal.user_id:
-            raise not_found("upload")
-        return _Asked(admitted, kind, asked, await self._uploads.size(asked.upload_id))
+        # Another user's upload is not there.
+        size = await self._uploads.of(admitted.principal.user_id).waiting(asked.upload_id)
+        return _Asked(admitted, kind, asked, size)
 
 
 async def _accept(tx: AsyncConnection, one: _Asked) -> IngestJob:
@@ -79,6 +78,7 @@ async def _accept(tx: AsyncConnection, one: _Asked) -> IngestJob:
             user_id=principal.user_id,
             billing_group=principal.billing_group,
             target_group=group,
+            upload_id=one.input.upload_id,
             total=one.size,
         ),
     )

@@ -29,8 +29,7 @@ class EndIngest:
             async with self._database.write() as tx:
                 await jobs.update(tx, id, status=end.status, result=end.counts, error=end.failure)
                 await ingest_rows.clear(tx, id)
-            await self._uploads.delete(end.job.input.upload_id)
-            await self._uploads.expire()
+            await self._uploads.of(end.job.admitted.principal.user_id).delete(end.job.input.upload_id)
             async with self._database.write() as tx:
                 await refresh_statistics(tx)
             await self._vectors.optimize("products" if end.job.kind == "products" else "passages")

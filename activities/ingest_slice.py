@@ -40,7 +40,7 @@ class IngestSlices:
         job, id = step.job, step.job.admitted.call.id
         async with beating(f"{job.input.upload_id} from byte {step.offset}"):
             lines = await read_slice(
-                self._uploads,
+                self._uploads.of(job.admitted.principal.user_id),
                 job.input.upload_id,
                 offset=step.offset,
                 line=step.line,

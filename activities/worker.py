@@ -32,8 +32,7 @@ from stack import telemetry
 from stack.settings import BadSettings, Resolved, Settings, provider_environment
 from storage.cache import Cache
 from storage.secrets import Secrets
-from storage.sql import Database
-from storage.sweep import sweep
+from storage.sweep import sweep, sweep_uploads
 from workflows.calls import Calls
 from workflows.completion import Completion
 from workflows.converter import data_converter
@@ -147,6 +146,18 @@ def routes_of(settings: Settings) -> list[RouteConfig]:
     return routes
 
 
+async def keep_swept(parts: Parts, seconds: float = SWEEP_SECONDS) -> None:
+    """Delete what has outlived its time, every few minutes, whatever fails meanwhile."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            async with parts.database.write() as tx:
+                await sweep(tx, time.time())
+            await sweep_uploads(parts.database, parts.uploads)
+        except (SQLAlchemyError, OSError) as error:
+            _log.warning("not all was swept, the next try is in %d s: %s", seconds, type(error).__name__)
+
+
 async def run(settings: Settings, roles: Sequence[str]) -> None:
     """Poll until SIGTERM or SIGINT; what is under way then gets `GRACE` to end."""
     stop = asyncio.Event()
@@ -171,7 +182,7 @@ async def run(settings: Settings, roles: Sequence[str]) -> None:
             ending.push_async_callback(parts.close)
             _watch_cache(parts.cache)
             workers.append(workflow_worker(client, parts, max_cached_workflows=settings.max_cached_workflows))
-            sweeping = asyncio.create_task(_sweep(parts.database))
+            sweeping = asyncio.create_task(keep_swept(parts))
             ending.callback(sweeping.cancel)
         for worker in workers:
             await ending.enter_async_context(worker)
@@ -229,17 +240,6 @@ def _provider(model: str) -> str:
     """LiteLLM's own name of the provider; a model without one is OpenAI's."""
     prefix, slash, _ = model.partition("/")
     return prefix if slash else "openai"
-
-
-async def _sweep(database: Database) -> None:
-    """Delete what has outlived its time, every few minutes."""
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        try:
-            async with database.write() as tx:
-                await sweep(tx, time.time())
-        except SQLAlchemyError as error:
-            _log.warning("nothing was swept, the next try is in %d s: %s", SWEEP_SECONDS, type(error).__name__)
 
 
 def _watch_cache(cache: Cache) -> None:

@@ -29,11 +29,11 @@ def route(door: Door, uploads: Uploads) -> Route:
                 f"Uploading takes {' or '.join(_PERMISSIONS)}. Nothing was kept. Ask an administrator of your group.",
             )
         declared = request.headers.get("content-length", "")
-        if declared.isascii() and declared.isdigit() and int(declared) > LIMIT:
+        said = int(declared) if declared.isascii() and declared.isdigit() else 0
+        if said > LIMIT:
             raise invalid(("body", f"must be {LIMIT >> 20} MiB or less; split the file and send the parts"))
-        upload = await uploads.create(principal.user_id)
-        size = await uploads.write(upload, chunks(request.receive))
-        kept = Outcome(call_id=asking.ids.call, facts=Facts.of(principal))
-        return Reply(envelope.success(asking.ids, {"uploadId": upload, "bytes": size}, kept), 201)
+        kept = await uploads.of(principal.user_id).write(chunks(request.receive), declared=said)
+        outcome = Outcome(call_id=asking.ids.call, facts=Facts.of(principal))
+        return Reply(envelope.success(asking.ids, {"uploadId": kept.id, "bytes": kept.bytes}, outcome), 201)
 
     return Route(PATH, endpoint=Resource({"POST": receive}))

@@ -22,7 +22,7 @@ ENDED = get_args(EndStatus)
 class NewJob:
     """A job to be followed. `id` is its call's; `total` is in bytes or items, 0 where it is not known yet.
 
-    `target_group` is the group whose objects the job is about.
+    `target_group` is the group whose objects the job is about, `upload_id` the upload that it takes in.
     """
 
     id: str
@@ -32,6 +32,7 @@ class NewJob:
     target_group: str
     status: JobStatus = "queued"
     total: int = 0
+    upload_id: str | None = None
 
 
 async def create(tx: AsyncConnection, job: NewJob, *, now: float | None = None) -> None:
@@ -43,6 +44,7 @@ async def create(tx: AsyncConnection, job: NewJob, *, now: float | None = None) 
         "user_id": job.user_id,
         "billing_group": job.billing_group,
         "target_group": job.target_group,
+        "upload_id": job.upload_id,
         "status": job.status,
         "done": 0,
         "total": job.total,
@@ -101,6 +103,12 @@ async def get(tx: AsyncConnection, principal: Principal, job_id: str, *, now: fl
         result=None if row.result is None else IngestCounts.model_validate(row.result),
         error=None if row.error is None else ErrorBody.model_validate(row.error),
     )
+
+
+async def uploads_in_use(tx: AsyncConnection) -> set[str]:
+    """The uploads that jobs which have not ended take in."""
+    statement = select(JOBS.c.upload_id).where(JOBS.c.upload_id.is_not(None), JOBS.c.status.not_in(ENDED))
+    return set((await tx.execute(statement)).scalars())
 
 
 def _may_see(principal: Principal, user_id: str, billing_group: str, target_group: str) -> bool:

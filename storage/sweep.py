@@ -1,10 +1,12 @@
-"""Deletes what has outlived its time: idempotency keys, answers, jobs. The worker calls it now and then."""
+"""Deletes what has outlived its time: idempotency keys, answers, jobs, uploads. The worker calls it now and then."""
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import jobs
+from storage.sql import Database
 from storage.tables import ANSWERS, IDEMPOTENCY, INGEST_ROWS, JOBS
+from storage.uploads import Uploads
 
 
 async def sweep(tx: AsyncConnection, now: float) -> int:
@@ -14,6 +16,17 @@ async def sweep(tx: AsyncConnection, now: float) -> int:
         swept += (await tx.execute(delete(table).where(table.c.expires_at <= now))).rowcount
     running = select(JOBS.c.id).where(JOBS.c.status.not_in(jobs.ENDED))
     return swept + (await tx.execute(delete(INGEST_ROWS).where(INGEST_ROWS.c.job_id.not_in(running)))).rowcount
+
+
+async def sweep_uploads(database: Database, uploads: Uploads) -> int:
+    """Delete uploads that nobody took in, and what killed front doors left of some; how many.
+
+    Raises:
+        OSError: the store of uploads is away.
+    """
+    async with database.read() as tx:
+        in_use = await jobs.uploads_in_use(tx)
+    return await uploads.expire(spare=in_use)
 
 
 async def refresh_statistics(tx: AsyncConnection) -> None:

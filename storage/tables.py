@@ -258,13 +258,14 @@ class Answer(_Row, table=True):
 
 
 class Job(_Row, table=True):
-    """A long-running call. `target_group` is the group whose objects it is about."""
+    """A long-running call. `target_group` is the group whose objects it is about, `upload_id` what it takes in."""
 
     id: str = Field(primary_key=True)
     kind: str
     user_id: str = Field(index=True)
     billing_group: str
     target_group: str
+    upload_id: str | None = None
     status: str
     done: int = Field(default=0, sa_type=BigInteger)
     total: int = Field(default=0, sa_type=BigInteger)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from storage.uploads import Uploads
+from storage.uploads import UsersUploads
 
 SLICE_ROWS = 200
 SLICE_BYTES = 256 << 10
@@ -35,7 +35,7 @@ class Slice:
 
 
 async def read_slice(
-    uploads: Uploads,
+    uploads: UsersUploads,
     upload: str,
     *,
     offset: int,
@@ -70,7 +70,7 @@ async def read_slice(
     return Slice(tuple(lines), start, number, size)
 
 
-async def _after_newline(uploads: Uploads, upload: str, offset: int, size: int) -> int:
+async def _after_newline(uploads: UsersUploads, upload: str, offset: int, size: int) -> int:
     while offset < size:
         block = await uploads.read_from(upload, offset, SLICE_BYTES)
         end = block.find(b"\n")

@@ -80,8 +80,7 @@ async def accepted(database: Database, uploads: Uploads) -> IngestJob:
         await groups.create_group(tx, "shop", name="Shop", permissions=["products:write"])
         await groups.create_user(tx, "kim", primary_group="shop")
         key = await groups.create_key(tx, "kim", pepper=subkey("api-keys"))
-    upload = await uploads.create("kim")
-    size = await uploads.write(upload, lines())
+    upload = await uploads.of("kim").write(lines())
     call = Call(
         id=new_id(),
         operation="products_ingest",
@@ -94,11 +93,11 @@ async def accepted(database: Database, uploads: Uploads) -> IngestJob:
     async with database.write() as tx:
         [principal] = await snapshots.take(tx, [call.caller])
         assert isinstance(principal, Principal)
-        await jobs.create(tx, NewJob(call.id, "products_ingest", "kim", "shop", "shop", total=size))
+        await jobs.create(tx, NewJob(call.id, "products_ingest", "kim", "shop", "shop", total=upload.bytes))
     return IngestJob(
         admitted=AdmittedCall(call=call, principal=principal),
         kind="products",
-        input=IngestInput(upload_id=upload, group="shop", access_level=Level.INTERNAL),
+        input=IngestInput(upload_id=upload.id, group="shop", access_level=Level.INTERNAL),
     )
 
 

@@ -34,18 +34,47 @@ async def mebibytes(many: int) -> AsyncIterator[bytes]:
 
 async def test_uploads(s3: S3) -> None:
     uploads = Uploads(f"s3://{s3.bucket}/uploads")
-    upload = await uploads.create("ada")
-    assert await uploads.write(upload, mebibytes(12)) == 12 * MIB
-    assert await uploads.owner(upload) == "ada"
-    assert await uploads.size(upload) == 12 * MIB
-    assert await uploads.read_from(upload, 7 * MIB - 1, 2) == b"\x06\x07"
-    assert await uploads.read_from(upload, 12 * MIB, 9) == b""
-    assert await uploads.expire(older_than=3600) == 0
-    await uploads.delete(upload)
-    await uploads.delete(upload)
-    assert await uploads.owner(upload) is None
+    ada = uploads.of("ada")
+    upload = await ada.write(mebibytes(12))
+    assert upload.bytes == await ada.size(upload.id) == await ada.waiting(upload.id) == 12 * MIB
+    assert await ada.read_from(upload.id, 7 * MIB - 1, 2) == b"\x06\x07"
+    assert await ada.read_from(upload.id, 12 * MIB, 9) == b""
     with pytest.raises(CohortError, match="no such upload"):
-        await uploads.size(upload)
+        await uploads.of("sam").waiting(upload.id)
+    await ada.delete(upload.id)
+    await ada.delete(upload.id)
+    with pytest.raises(CohortError, match="no such upload"):
+        await ada.size(upload.id)
+
+
+async def test_forgotten_uploads_go(s3: S3) -> None:
+    uploads = Uploads(f"s3://{s3.bucket}/forgotten")
+    old = await uploads.of("ada").write(mebibytes(1))
+    used = await uploads.of("sam").write(mebibytes(1))
+    assert await uploads.expire(older_than=3600) == 0
+    assert await uploads.expire(older_than=-60, spare={used.id}) == 1
+    assert await uploads.of("sam").size(used.id) == MIB
+    with pytest.raises(CohortError, match="no such upload"):
+        await uploads.of("ada").size(old.id)
+    assert await uploads.expire(older_than=-60) == 1
+
+
+async def test_one_user_may_have_so_much_lying_about(s3: S3) -> None:
+    uploads = Uploads(f"s3://{s3.bucket}/crowded", max_lying=4 * MIB)
+    ada = uploads.of("ada")
+    kept = await ada.write(mebibytes(3))
+    with pytest.raises(CohortError, match="may have 4 MiB together"):
+        await ada.write(mebibytes(2))
+    await uploads.of("sam").write(mebibytes(4))
+    await ada.delete(kept.id)
+    await ada.write(mebibytes(4))
+    assert await uploads.expire(older_than=-60) == 2, "nothing is left of what was refused"
+
+
+async def test_a_store_that_is_away_is_said(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(OSError, match="did not answer as it should"):
+        await Uploads(f"s3://{s3.bucket}/uploads").expire()
 
 
 async def test_uploads_that_are_not_whole(s3: S3) -> None:
@@ -53,16 +82,12 @@ async def test_uploads_that_are_not_whole(s3: S3) -> None:
         yield b"x"
         raise ConnectionError("the client went away")
 
-    uploads = Uploads(f"s3://{s3.bucket}/uploads")
+    uploads = Uploads(f"s3://{s3.bucket}/torn")
     for content, problem in ((mebibytes(9), "MiB or less"), (mebibytes(0), "must not be empty")):
-        upload = await uploads.create("ada")
         with pytest.raises(CohortError, match=problem):
-            await uploads.write(upload, content, limit=8 * MIB)
-        assert await uploads.owner(upload) is None
-    upload = await uploads.create("ada")
+            await uploads.of("ada").write(content, limit=8 * MIB)
     with pytest.raises(ConnectionError):
-        await uploads.write(upload, torn())
-    assert await uploads.owner(upload) is None
+        await uploads.of("ada").write(torn())
     assert await uploads.expire(older_than=-60) == 0, "nothing was left"
 
 

@@ -157,9 +157,7 @@ class World:
         async def once() -> AsyncIterator[bytes]:
             yield content
 
-        upload = await self.parts.uploads.create(user)
-        await self.parts.uploads.write(upload, once())
-        return upload
+        return (await self.parts.uploads.of(user).write(once())).id
 
     async def add_document(self, owner: str, id: str, text: str, level: Level = Level.INTERNAL) -> None:
         """Put a document into SQL and the vector store."""

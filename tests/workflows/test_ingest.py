@@ -3,6 +3,8 @@
 import asyncio
 import functools
 import json
+import os
+import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest_asyncio
 from sqlalchemy import func, select
 
 from activities.retrieve_documents import RetrieveDocuments
+from activities.worker import keep_swept
 from domain.calls import BatchOutcome, CallBatch, Outcome
 from domain.completions import CompletionInput, CompletionJob
 from domain.errors import ErrorCode
@@ -24,7 +27,9 @@ from storage.documents import NewDocument
 from storage.ingestion import UNSEEN
 from storage.tables import DOCUMENTS, INGEST_ROWS, PRODUCTS
 from storage.upload_lines import read_slice
+from storage.uploads import MAX_AGE
 from storage.vector_rows import Ref
+from tests.support.waiting import eventually
 from tests.support.world import World, world
 from workflows.ports import TASK_QUEUE, TASK_TIMEOUT
 
@@ -320,6 +325,47 @@ async def test_a_slice_that_is_torn_is_run_again_without_a_trace(shop: Shop, mon
     assert (job.result.accepted, job.result.unchanged, job.result.rejected) == (250, 0, 2)
     assert await shop.rows(PRODUCTS) == await vectors.count("products") == 250
     assert sorted(await shop.found("kim", "lamp", limit=100))[:1] == ["p000"]
+
+
+async def test_the_worker_sweeps_uploads_that_nobody_takes_in(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a running job takes in stays, however old it is; a store that is away for a while stops nothing."""
+    parts, folder = shop.world.parts, shop.folder / "uploads"
+    embed, expire = parts.embedder.embed, parts.uploads.expire
+    away, gate = iter([True]), asyncio.Event()
+
+    async def held(texts: Sequence[str]) -> list[list[float]]:
+        await gate.wait()
+        return await embed(texts)
+
+    async def flaky(**more: Any) -> int:
+        if next(away, False):
+            raise OSError("the store is away")
+        return await expire(**more)
+
+    monkeypatch.setattr(parts.embedder, "embed", held)
+    monkeypatch.setattr(parts.uploads, "expire", flaky)
+    running = await shop.accept([lamp("a")])
+    forgotten = await shop.world.upload("kim", b"{}")
+    day_ago = time.time() - MAX_AGE - 60
+    for path in folder.iterdir():
+        os.utime(path, (day_ago, day_ago))
+    late = await shop.accept([], upload=forgotten)
+    assert late.error is not None
+    assert late.error.code is ErrorCode.NOT_FOUND, "it may be swept at any moment"
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+
+    async def swept() -> bool:
+        return len(list(folder.iterdir())) == 1
+
+    sweeping = asyncio.create_task(keep_swept(parts, 0.05))
+    await eventually(swept, seconds=10, what="the forgotten upload is gone")
+    gate.set()
+    job = await shop.closed(running)
+    sweeping.cancel()
+    assert job.result is not None
+    assert job.result.accepted == 1
+    assert list(folder.iterdir()) == []
 
 
 async def test_a_missing_copy_is_mended_by_the_same_file(shop: Shop) -> None:
