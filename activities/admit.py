@@ -50,9 +50,14 @@ class Admit:
         repeated = await self._repeated(may)
         replayed, clashing = await self._replay(repeated)
         again = {one.call.id for one in repeated}
-        return _pack(
-            [(call, principal) for call, principal in may if call.id not in again], refused | clashing, replayed
-        )
+        refused |= clashing
+        known = {
+            call.id: Facts.of(principal)
+            for call, principal in zip(batch.calls, taken, strict=True)
+            if call.id in refused and isinstance(principal, Principal)
+        }
+        admitted = [(call, principal) for call, principal in may if call.id not in again]
+        return _pack(admitted, refused, replayed).model_copy(update={"known": known})
 
     async def _repeated(self, calls: Sequence[tuple[Call, Principal]]) -> list[_Repeated]:
         """Claim the idempotency keys; the calls that came second."""

@@ -93,7 +93,8 @@ class Outcome(Contract):
     `deferred` is the id of a workflow that carries the call on (its result is the final outcome). `ask_after` is the id
     of a workflow that carries an earlier call with the same idempotency key on: what comes of it is that caller's, so
     once it has ended, this call is asked again and admitted anew. `stored` means that
-    the data were too large to travel and lie in `storage.answers` under the call's id.
+    the data were too large to travel and lie in `storage.answers` under the call's id. `facts` is None where the caller
+    was refused before they were known.
     """
 
     call_id: str
@@ -102,7 +103,7 @@ class Outcome(Contract):
     deferred: str | None = None
     ask_after: str | None = None
     stored: bool = False
-    facts: Facts = Facts()
+    facts: Facts | None = None
     usage: Usage | None = None
     pagination: Pagination | None = None
     provenance: tuple[Provenance, ...] = ()
@@ -126,13 +127,15 @@ class Admissions(Contract):
     """What admission decided. A call is in exactly one of the three maps, by call id.
 
     `admitted` points into `principals`, so that colleagues with the same key share one entry; `refused` and `replayed`
-    (an earlier answer under the same idempotency key) are final.
+    (an earlier answer under the same idempotency key) are final. `known` has the facts of refused callers whom the
+    snapshot knows.
     """
 
     principals: tuple[Principal, ...] = ()
     admitted: dict[str, int] = {}
     refused: dict[str, ErrorBody] = {}
     replayed: dict[str, Outcome] = {}
+    known: dict[str, Facts] = {}
 
 
 class AdmittedCall(Contract):

@@ -22,15 +22,19 @@ class RequestMetadata(Contract):
 
 
 class Metadata(Contract):
-    """About one call. `latency` and `cacheAge` are in milliseconds and seconds, `cost` is in US dollars."""
+    """About one call. `latency` and `cacheAge` are in milliseconds and seconds, `cost` is in US dollars.
+
+    What is not known is left out: the caller's groups where the call was refused before they were read, and what only
+    completions have.
+    """
 
     request_id: str
     correlation_id: str
     timestamp: str
     latency: float
-    user_groups: tuple[str, ...] = ()
-    effective_permissions: tuple[str, ...] = ()
-    data_access_level: Level = Level.PUBLIC
+    user_groups: tuple[str, ...] | None = None
+    effective_permissions: tuple[str, ...] | None = None
+    data_access_level: Level | None = None
     cached: bool | None = None
     cache_age: float | None = None
     provider: str | None = None

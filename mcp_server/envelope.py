@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from domain.calls import Facts, Outcome
+from domain.calls import Outcome
 from domain.envelope import Pagination
 from domain.errors import CohortError
 from mcp_server.identity import Ids
@@ -20,24 +20,31 @@ def success(ids: Ids, data: Json, outcome: Outcome | None = None) -> Json:
 
 def failure(ids: Ids, error: CohortError, outcome: Outcome | None = None) -> Json:
     """`{success, error, metadata}`."""
+    return {"success": False, "error": error_of(error), "metadata": metadata(ids, outcome)}
+
+
+def error_of(error: CohortError) -> Json:
+    """`{code, message, details?, retryable}`."""
     said: Json = {"code": error.code.value, "message": error.message}
     if error.details:
         said["details"] = error.details
-    return {"success": False, "error": {**said, "retryable": error.retryable}, "metadata": metadata(ids, outcome)}
+    return {**said, "retryable": error.retryable}
 
 
 def metadata(ids: Ids, outcome: Outcome | None = None) -> Json:
-    """About one call: ids, time, the caller's groups, and for completions what it used."""
-    facts = outcome.facts if outcome is not None else Facts()
+    """About one call: ids, time, the caller's groups where they are known, and for completions what it used."""
     said: Json = {
         "requestId": ids.request,
         "correlationId": ids.correlation,
         "timestamp": ids.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "latency": ids.latency(),
-        "userGroups": list(facts.user_groups),
-        "effectivePermissions": list(facts.effective_permissions),
-        "dataAccessLevel": facts.data_access_level.value,
     }
+    if outcome is not None and (facts := outcome.facts) is not None:
+        said |= {
+            "userGroups": list(facts.user_groups),
+            "effectivePermissions": list(facts.effective_permissions),
+            "dataAccessLevel": facts.data_access_level.value,
+        }
     if outcome is not None and (usage := outcome.usage) is not None:
         used: Json = {
             "cached": usage.cached,

@@ -1,128 +1,145 @@
-"""What an MCP client shows where it shows text: every fact of the envelope, laid out to be read."""
+"""An envelope to be read: every fact of it, as an MCP client or the command line shows it.
+
+Whatever comes from an answer goes through the style (`s`), which keeps data from working as markup.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
+from mcp_server.markup import MARKDOWN, Style
+
 Json = dict[str, Any]
 
 
-def render(operation: str, body: Json) -> str:
+def render(operation: str, body: Json, style: Style = MARKDOWN) -> str:
     """The whole envelope as text."""
-    parts = [_data(operation, body["data"]) if body["success"] else _failed(body["error"])]
+    parts = [_data(style, operation, body["data"]) if body["success"] else _failed(style, body["error"])]
     if "pagination" in body:
-        parts.append(_page(body["pagination"]))
-    parts.append(_about(body["metadata"]))
+        parts.append(_page(style, body["pagination"]))
+    parts.append(_about(style, body["metadata"]))
     return "\n\n".join(part for part in parts if part)
 
 
-def _data(operation: str, data: Json) -> str:
+def _data(s: Style, operation: str, data: Json) -> str:
     try:
-        return _TEXTS.get(operation, _generic)(data)
+        return _TEXTS.get(operation, _generic)(s, data)
     except KeyError:  # a worker of another version answers in another shape, and that is to be read too
-        return _generic(data)
+        return _generic(s, data)
 
 
-def _failed(error: Json) -> str:
-    lines = [f"**{error['code']}**: {error['message']}"]
+def _failed(s: Style, error: Json) -> str:
     details = dict(error.get("details", {}))
-    lines += [f"- `{problem['field']}`: {problem['problem']}" for problem in details.pop("fields", [])]
-    lines += _facts(details)
-    lines.append("A retry can help." if error["retryable"] else "A retry of the same call will not help.")
-    return "\n".join(lines)
+    problems = details.pop("fields", [])
+    # The message names the fields too, for those who show nothing else; once is enough here.
+    listed = "; ".join(f"{each['field']}: {each['problem']}" for each in problems)
+    message = error["message"].partition(listed)[0].rstrip() if listed else error["message"]
+    lines = [f"{s.strong(s.text(error['code']))}: {s.text(message)}"]
+    lines += [f"- {s.code(each['field'])}: {s.text(each['problem'])}" for each in problems]
+    lines += _facts(s, details)
+    retry = "A retry can help." if error["retryable"] else "A retry of the same call will not help."
+    return "\n".join(lines) + f"\n\n{retry}"
 
 
-def _completion(data: Json) -> str:
-    parts = [data["text"]]
+def _completion(s: Style, data: Json) -> str:
+    parts = [s.answer(data["text"])]
     if data["citations"]:
-        parts.append("Sources that the model was given:\n" + "\n".join(map(_citation, data["citations"])))
+        sources = (_citation(s, one) for one in data["citations"])
+        parts.append("Sources that the model was given:\n" + "\n".join(sources))
     else:
         parts.append("The model was given no sources.")
     usage = data["usage"]
     parts.append(
-        f"Completion {data['id']} ended with {data['finishReason']}: {usage['promptTokens']} prompt tokens, "
-        f"{usage['completionTokens']} completion tokens."
+        f"Completion {s.code(data['id'])} ended with {s.text(data['finishReason'])}: {usage['promptTokens']} prompt "
+        f"tokens, {usage['completionTokens']} completion tokens."
     )
     return "\n\n".join(parts)
 
 
-def _citation(one: Json) -> str:
-    origin = f"{one['kind']} `{one['id']}`, from {one['source']}, rank {one['rank']}"
-    return f"[{one['index']}] {one['title']} ({origin}, {'cited' if one['cited'] else 'not cited'})"
+def _citation(s: Style, one: Json) -> str:
+    title = s.text(one["title"])
+    if one.get("passage"):  # two passages of one document have the same title
+        title += f", {s.text(one['passage'])}"
+    origin = f"{one['kind']} {s.code(one['id'])}, from {s.text(one['source'])}, rank {one['rank']}"
+    return f"- [{one['index']}] {title} ({origin}, {'cited' if one['cited'] else 'not cited'})"
 
 
-def _products(data: Json) -> str:
-    if not data["items"]:
-        table = "No products that you may see match."
-    else:
-        rows = [
-            f"| {one['rank']} | {_cell(one['title'])} | `{one['id']}` | {_cell(one['category'])} | "
-            f"{_price(one)} | {_cell(_pairs(one['attributes']))} | {one['ownerGroup']} |"
-            for one in data["items"]
-        ]
-        head = "| rank | title | id | category | price | attributes | owner group |\n|---|---|---|---|---|---|---|"
-        table = "\n".join([head, *rows])
+def _products(s: Style, data: Json) -> str:
+    parts = ["No products that you may see match."]
+    if data["items"]:
+        head = ("rank", "title", "id", "category", "price", "attributes", "owner group")
+        parts = [s.table(head, [_row(s, one) for one in data["items"]])]
     facets = [
-        f"- {name}: " + ", ".join(f"{each['value']} ({each['count']})" for each in values)
+        f"- {s.text(name)}: " + ", ".join(f"{s.text(each['value'])} ({each['count']})" for each in values)
         for name, values in data["facets"].items()
         if values
     ]
-    return "\n\n".join([table, *(["Facets over all matches:\n" + "\n".join(facets)] if facets else [])])
+    if facets:
+        parts.append("Facets over all matches:\n" + "\n".join(facets))
+    return "\n\n".join(parts)
 
 
-def _product(data: Json) -> str:
+def _row(s: Style, one: Json) -> list[str]:
+    attributes = ", ".join(f"{s.text(name)}: {_plain(s, value)}" for name, value in one["attributes"].items())
+    title, category, owner = (s.text(one[name]) for name in ("title", "category", "ownerGroup"))
+    return [str(one["rank"]), title, s.code(one["id"]), category, _price(s, one), attributes, owner]
+
+
+def _product(s: Style, data: Json) -> str:
     facts = {key: value for key, value in data.items() if key not in ("title", "description", "price", "currency")}
-    return "\n\n".join([f"**{data['title']}**, {_price(data)}", data["description"], "\n".join(_facts(facts))])
+    head = f"{s.strong(s.text(data['title']))}, {_price(s, data)}"
+    return "\n\n".join(part for part in (head, s.prose(data["description"]), "\n".join(_facts(s, facts))) if part)
 
 
-def _price(one: Json) -> str:
-    return f"{one['price']:.2f} {one['currency']}"
+def _price(s: Style, one: Json) -> str:
+    return f"{one['price']:.2f} {s.text(one['currency'])}"
 
 
-def _groups(data: Json) -> str:
-    head = (
-        "| id | name | parent | membership | access level | admin level | permissions |\n|---|---|---|---|---|---|---|"
-    )
-    return "\n".join([f"Groups of {data['userId']}:", "", head, *map(_group, data["groups"])])
+def _groups(s: Style, data: Json) -> str:
+    head = ("id", "name", "parent", "membership", "access level", "admin level", "permissions")
+    return f"Groups of {s.text(data['userId'])}:\n\n" + s.table(head, [_group(s, one) for one in data["groups"]])
 
 
-def _group(one: Json) -> str:
-    membership = "direct" if one["direct"] else "not direct"
-    facts = [f"`{one['id']}`", _cell(one["name"]), one["parent"] or "-", membership, one["accessLevel"]]
-    return "| " + " | ".join([*facts, str(one["adminLevel"]), ", ".join(one["permissions"]) or "-"]) + " |"
+def _group(s: Style, one: Json) -> list[str]:
+    return [
+        s.code(one["id"]),
+        s.text(one["name"]),
+        s.code(one["parent"]) if one["parent"] else "-",
+        "direct" if one["direct"] else "not direct",
+        s.text(one["accessLevel"]),
+        str(one["adminLevel"]),
+        _names(s, one["permissions"]),
+    ]
 
 
-def _permissions(data: Json) -> str:
+def _permissions(s: Style, data: Json) -> str:
     member = "You are a direct member." if data["member"] else "You are not a direct member."
-    rows = [f"| `{one['permission']}` | {one['source']} | {one['kind']} |" for one in data["permissions"]]
-    return "\n".join(
-        [
-            f"Permissions of group `{data['groupId']}` (access level {data['accessLevel']}). {member}",
-            "",
-            "| permission | written down by | kind |\n|---|---|---|",
-            *rows,
-        ]
-    )
+    said = f"Permissions of group {s.code(data['groupId'])} (access level {s.text(data['accessLevel'])}). {member}"
+    rows = [[s.code(one["permission"]), s.text(one["source"]), s.text(one["kind"])] for one in data["permissions"]]
+    return f"{said}\n\n{s.table(('permission', 'written down by', 'kind'), rows)}"
 
 
-def _health(data: Json) -> str:
-    parts = [
-        f"| {one['name']} | {one['state']} | {_milliseconds(one['latency'])} | {_cell(one['note']) or '-'} |"
+def _health(s: Style, data: Json) -> str:
+    rows = [
+        [s.text(one["name"]), s.text(one["state"]), _milliseconds(one["latency"]), s.text(one["note"] or "-")]
         for one in data["components"]
     ]
-    head = f"Cohort {data['version']} is **{data['status']}**.\n\n| part | state | latency | note |\n|---|---|---|---|"
-    groups = ["\n".join([f"Group `{one['id']}`:", *_facts({**one, "id": None})]) for one in data["groups"]]
-    return "\n\n".join(["\n".join([head, *parts]), *groups])
+    parts = [
+        f"Cohort {s.text(data['version'])} is {s.strong(s.text(data['status']))}.",
+        s.table(("part", "state", "latency", "note"), rows),
+    ]
+    groups = ("\n".join([f"Group {s.code(one['id'])}:", *_facts(s, {**one, "id": None})]) for one in data["groups"])
+    return "\n\n".join([*parts, *groups])
 
 
 def _milliseconds(latency: float | None) -> str:
     return "-" if latency is None else f"{latency} ms"
 
 
-def _generic(data: Json) -> str:
-    return "\n".join(_facts(data))
+def _generic(s: Style, data: Json) -> str:
+    return "\n".join(_facts(s, data))
 
 
-_TEXTS: dict[str, Callable[[Json], str]] = {
+_TEXTS: dict[str, Callable[[Style, Json], str]] = {
     "completions_create": _completion,
     "products_search": _products,
     "products_get": _product,
@@ -130,27 +147,26 @@ _TEXTS: dict[str, Callable[[Json], str]] = {
     "groups_permissions": _permissions,
     "health_check": _health,
 }
+"""The texts of operations whose answers deserve more than a list of their facts."""
 
 
-def _page(page: Json) -> str:
+def _page(s: Style, page: Json) -> str:
     total = f"at least {page['total']}" if page["totalIsLowerBound"] else str(page["total"])
     said = f"This page holds at most {page['limit']} of {total} in all."
     if "nextToken" in page:
-        return f"{said} There are more: call again with next_token `{page['nextToken']}`."
+        return f"{said} There are more: call again with {s.argument('next_token')} {s.code(page['nextToken'])}"
     return f"{said} {'There are more.' if page['hasNext'] else 'There are no more.'}"
 
 
-def _about(metadata: Json) -> str:
+def _about(s: Style, metadata: Json) -> str:
+    """The metadata; what is not known of this call is not said."""
     said = [
-        f"request {metadata['requestId']}",
-        f"correlation {metadata['correlationId']}",
+        f"request {s.text(metadata['requestId'])}",
+        f"correlation {s.text(metadata['correlationId'])}",
         f"at {metadata['timestamp']}",
         f"{metadata['latency']} ms",
     ]
-    if "model" in metadata:
-        said.append(f"model {metadata['model']}")
-    if "provider" in metadata:
-        said.append(f"provider {metadata['provider']}")
+    said += [f"{name} {s.text(metadata[name])}" for name in ("model", "provider") if name in metadata]
     if "tokensUsed" in metadata:
         said.append(f"{metadata['tokensUsed']} tokens")
     if "cost" in metadata:
@@ -158,39 +174,42 @@ def _about(metadata: Json) -> str:
     if "cached" in metadata:
         age = f", {metadata['cacheAge']} s old" if "cacheAge" in metadata else ""
         said.append(f"from the cache{age}" if metadata["cached"] else "not from the cache")
-    groups = ", ".join(metadata["userGroups"]) or "none"
-    permissions = ", ".join(metadata["effectivePermissions"]) or "none"
-    return (
-        f"---\n{'; '.join(said)}\n"
-        f"groups: {groups}; access level: {metadata['dataAccessLevel']}; permissions: {permissions}"
-    )
+    caller: list[str] = []
+    if "userGroups" in metadata:
+        caller.append(f"groups: {_names(s, metadata['userGroups'])}")
+    if "dataAccessLevel" in metadata:
+        caller.append(f"access level: {s.text(metadata['dataAccessLevel'])}")
+    if "effectivePermissions" in metadata:
+        caller.append(f"permissions: {_names(s, metadata['effectivePermissions'])}")
+    return "\n".join(["---", "; ".join(said), *(["; ".join(caller)] if caller else [])])
 
 
-def _facts(value: Any, indent: str = "") -> list[str]:
+def _names(s: Style, names: list[str]) -> str:
+    return ", ".join(map(s.text, names)) or "none"
+
+
+def _facts(s: Style, value: Any, indent: str = "") -> list[str]:
     """Nested lists of `name: value`; what is unset is left out."""
     lines: list[str] = []
     pairs: list[tuple[str, Any]] = []
     if isinstance(value, dict):
-        pairs = [(f"{name}: ", each) for name, each in value.items() if each is not None]
+        pairs = [(f"{s.text(name)}: ", each) for name, each in value.items() if each is not None]
     elif isinstance(value, list):
-        pairs = [("", each) for each in value]
+        pairs = [(f"{at}: " if isinstance(each, list) else "", each) for at, each in enumerate(value, 1)]
     for name, each in pairs:
+        if not name and isinstance(each, dict) and each:
+            deep = {inner: value for inner, value in each.items() if isinstance(value, dict | list) and value}
+            flat = _facts(s, {inner: value for inner, value in each.items() if inner not in deep})
+            lines += [f"{indent}- {'; '.join(fact[2:] for fact in flat) or 'of'}", *_facts(s, deep, indent + "  ")]
+            continue
         if isinstance(each, dict | list) and each:
-            lines += [f"{indent}- {name}".rstrip(), *_facts(each, indent + "  ")]
+            lines += [f"{indent}- {name}".rstrip(), *_facts(s, each, indent + "  ")]
         else:
-            lines.append(f"{indent}- {name}{_plain(each)}")
+            lines.append(f"{indent}- {name}{_plain(s, each)}")
     return lines
 
 
-def _plain(value: Any) -> str:
+def _plain(s: Style, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value in ([], {}) else str(value)
-
-
-def _pairs(attributes: Json) -> str:
-    return ", ".join(f"{name}: {_plain(value)}" for name, value in attributes.items())
-
-
-def _cell(text: str) -> str:
-    return " ".join(str(text).replace("|", "\\|").split())
+    return "none" if value in ([], {}) else s.text(value)

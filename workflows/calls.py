@@ -9,7 +9,7 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from domain.answers import Answered
-    from domain.calls import Admissions, BatchOutcome, Call, CallBatch, Outcome, Settlement, Settlements, Work
+    from domain.calls import Admissions, BatchOutcome, Call, CallBatch, Facts, Outcome, Settlement, Settlements, Work
     from domain.completions import CompletionJob
     from domain.errors import ErrorBody, internal
     from domain.ingestion import IngestJob
@@ -25,6 +25,7 @@ class Calls:
     def __init__(self, batch: CallBatch) -> None:
         self._batch = batch
         self._ended: dict[str, Outcome] = {}
+        self._facts: dict[str, Facts] = {}
         self._started: set[str] = set()
 
     @workflow.run
@@ -45,7 +46,12 @@ class Calls:
         except failures.FAILED as error:
             self._fail(self._batch.calls, failures.body_of(error))
             return Admissions()
-        self._ended |= {id: Outcome(call_id=id, error=error) for id, error in admissions.refused.items()}
+        self._facts = dict(admissions.known)
+        for id, place in admissions.admitted.items():
+            self._facts[id] = Facts.of(admissions.principals[place])
+        self._ended |= {
+            id: Outcome(call_id=id, error=error, facts=self._facts.get(id)) for id, error in admissions.refused.items()
+        }
         self._ended |= admissions.replayed
         return admissions
 
@@ -121,7 +127,9 @@ class Calls:
             self._fail(lost, internal().body())
 
     def _fail(self, calls: "list[Call] | tuple[Call, ...]", error: ErrorBody) -> None:
-        self._ended |= {call.id: Outcome(call_id=call.id, error=error) for call in calls}
+        self._ended |= {
+            call.id: Outcome(call_id=call.id, error=error, facts=self._facts.get(call.id)) for call in calls
+        }
 
     def _show(self) -> None:
         workflow.set_current_details(report.batch_details(self._batch, self._ended))

@@ -39,6 +39,7 @@ async def test_a_miss_goes_on_alone_and_is_answered(acme: World, provider: Provi
     assert final.data["usage"] == {"promptTokens": 11, "completionTokens": 7}
     assert final.usage is not None
     assert (final.usage.provider, final.usage.model, final.usage.cached) == ("tester", "good", False)
+    assert final.facts is not None
     assert final.facts.user_groups == ("acme", "acme-research")
     assert provider.attempts == {"good": 1}
 
@@ -268,3 +269,15 @@ async def test_operators_find_a_call_and_read_how_it_ended(acme: World) -> None:
     assert "secret question" not in details + completion
     history = (await handle.fetch_history()).to_json()
     assert "secret question" not in history
+
+
+async def test_a_refusal_says_of_its_caller_what_is_known_and_no_more(acme: World) -> None:
+    forbidden = acme.call("mute", "completions_create", {"prompt": "Hello"})
+    unknown = acme.call("ada", "groups_list", context="partner")
+    key = new_id()
+    await acme.answer(acme.ask("ada", "One.", idempotency_key=key))
+    conflict = acme.ask("ada", "Another.", idempotency_key=key)
+    for call, groups_known in ((forbidden, ("silent",)), (unknown, None), (conflict, ("acme", "acme-research"))):
+        [outcome] = await acme.batch(call)
+        assert outcome.error is not None
+        assert (outcome.facts.user_groups if outcome.facts else None) == groups_known
