@@ -6,6 +6,7 @@ from activities.inputs import input_of
 from domain.completions import CompletionInput, CompletionJob, Source, Sources
 from domain.policy import visibility
 from storage import documents
+from storage.chunks import headings_of
 from storage.embeddings import Embedder
 from storage.questions import searchable
 from storage.sql import Database
@@ -15,6 +16,8 @@ from workflows import ports
 PER_DOCUMENT = 2
 """Passages of one document at most, so that one long document does not crowd out all others."""
 DEPTH = 100
+HEADINGS = 300
+"""Characters of a passage's headings that a citation shows."""
 
 
 class RetrieveDocuments:
@@ -47,6 +50,7 @@ class RetrieveDocuments:
                     id=one.ref.id,
                     version=one.version,
                     title=current[one.ref].title,
+                    passage=_place(current[one.ref].title, one),
                     source=current[one.ref].source,
                     text=one.text,
                     rank=rank,
@@ -54,6 +58,13 @@ class RetrieveDocuments:
                 for rank, one in enumerate(_spread(fresh)[: asked.retrieval.top_k], 1)
             )
         )
+
+
+def _place(title: str, passage: Passage) -> str | None:
+    """Where in its document a passage stands, in words: its headings, and its number where there are several."""
+    headings = headings_of(title, passage.text)[:HEADINGS]
+    number = f"part {passage.chunk + 1} of {passage.chunks}" if passage.chunks > 1 else ""
+    return ", ".join(filter(None, (headings, number))) or None
 
 
 def _spread(passages: list[Passage]) -> list[Passage]:

@@ -90,7 +90,10 @@ class CompletionInput(Contract):
 
 
 class Citation(Contract):
-    """One source that the model was given, numbered as in the prompt; `cited` where the text refers to `[index]`."""
+    """One source that the model was given, numbered as in the prompt; `cited` where the text refers to `[index]`.
+
+    `passage` says which part of a document it is, as two parts of one may be given.
+    """
 
     index: int
     kind: Literal["document", "product"]
@@ -98,6 +101,7 @@ class Citation(Contract):
     title: str
     source: str
     rank: int
+    passage: str | None = None
     cited: bool
 
 
@@ -119,7 +123,10 @@ class CompletionOutput(Contract):
 
 
 class Source(Contract):
-    """A retrieved passage or product, as it goes into the prompt. `rank` is its place in its own search, from 1."""
+    """A retrieved passage or product, as it goes into the prompt. `rank` is its place in its own search, from 1.
+
+    `passage` tells the passages of one document apart: the headings above it and its place.
+    """
 
     kind: Literal["document", "product"]
     owner_group: str
@@ -128,6 +135,7 @@ class Source(Contract):
     title: str
     source: str
     text: str
+    passage: str | None = None
     rank: int
 
     def provenance(self) -> Provenance:

@@ -72,6 +72,7 @@ def citations(text: str, given: Sequence[Source]) -> list[Citation]:
             kind=source.kind,
             id=source.id,
             title=source.title,
+            passage=source.passage,
             source=source.source,
             rank=source.rank,
             cited=index in cited,

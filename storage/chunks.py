@@ -49,6 +49,11 @@ def passages_of(title: str, markdown: str) -> list[str]:
     return made
 
 
+def headings_of(title: str, passage: str) -> str:
+    """The headings above a passage, which its first line has after the document's title; empty where it has none."""
+    return passage.partition("\n\n")[0].removeprefix(title).removeprefix(" > ")
+
+
 def count_tokens(text: str) -> int:
     """About how many tokens the embedding model sees: words and marks, long words as several pieces."""
     return sum(1 + len(piece) // 8 for piece in _PIECE.findall(text))

@@ -17,12 +17,22 @@ from lancedb.index import HnswSq
 from lancedb.query import MatchQuery
 from lancedb.table import AsyncTable
 
-from domain.policy import Condition
+from domain.policy import Condition, ObjectAccess
 from domain.products import ProductFilters
 from storage import fusion
 from storage.embeddings import Vector
 from storage.policy_lance import both, filter_of, holds_all, literal, within
-from storage.vector_rows import Kind, PassageEntry, ProductEntry, Ref, indexes_of, product_key, ref_of, schema_of
+from storage.vector_rows import (
+    Kind,
+    PassageEntry,
+    ProductEntry,
+    Ref,
+    access_columns,
+    indexes_of,
+    product_key,
+    ref_of,
+    schema_of,
+)
 
 DEPTH = 1_000
 EXACT_ROWS = 20_000
@@ -43,10 +53,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Passage:
-    """A passage that a search found, in order; `version` is the version of its document that it was cut from."""
+    """A passage that a search found, in order: number `chunk` (from 0) of `chunks`, cut from that version of it."""
 
     ref: Ref
     chunk: int
+    chunks: int
     version: int
     text: str
     similarity: float | None
@@ -113,7 +124,7 @@ class Vectors:
     ) -> list[Passage]:
         """The best `depth` passages of documents that pass `condition`, best first."""
         words, meaning = await self._both(
-            "passages", filter_of(condition), text, vector, depth, ["chunk", "version", "text"]
+            "passages", filter_of(condition), text, vector, depth, ["chunk", "chunks", "version", "text"]
         )
         order = fusion.fuse(fusion.ranked(_scores(words)), fusion.ranked(_scores(meaning)))
         similar, found = dict(_scores(meaning)), {key for key, _ in _scores(words)}
@@ -122,6 +133,7 @@ class Vectors:
             Passage(
                 ref=ref_of(key),
                 chunk=rows[key]["chunk"],
+                chunks=rows[key]["chunks"],
                 version=rows[key]["version"],
                 text=rows[key]["text"],
                 similarity=similar.get(key),
@@ -172,6 +184,26 @@ class Vectors:
         if named:
             where = both([within("owner_group", [owner_group]), within("document", named)])
             await self._tables["passages"].delete(where)
+
+    async def rewrite_access(self, kind: Kind, ref: Ref, access: ObjectAccess, version: int) -> None:
+        """Give an object's rows of the version before this one the access of this one; other rows stay as they are."""
+        mine = literal(product_key(ref)) if kind == "products" else literal(ref.id)
+        where = f"key = {mine}" if kind == "products" else f"document = {mine}"
+        before = f"owner_group = {literal(ref.owner_group)} AND {where} AND version = {version - 1:d}"
+        found = await self._tables[kind].query().where(before).to_arrow()
+        rows = cast(list[dict[str, Any]], found.to_pylist())
+        await self._merge(kind, [{**row, **access_columns(access), "version": version} for row in rows])
+
+    async def rewrite_owner(self, kind: Kind, owner: str, to: str) -> None:
+        """Give all rows of one group to another, each with the version after its own."""
+        await self._tables[kind].update(
+            where=within("owner_group", [owner]),
+            updates_sql={
+                "key": f"concat({literal(to + '/')}, substr(key, {len(owner) + 2:d}))",
+                "owner_group": literal(to),
+                "version": "version + 1",
+            },
+        )
 
     async def count(self, kind: Kind, condition: Condition | None = None) -> int:
         """How many rows there are, or pass `condition`."""

@@ -142,7 +142,18 @@ async def test_one_document_does_not_crowd_out_the_others(library: Library) -> N
     found = await library.passages(member("acme"), "fire drill", retrieval={"topK": 5})
     assert [source.id for source in found].count("long") == PER_DOCUMENT
     assert "short" in [source.id for source in found]
+    parts = [source.passage for source in found if source.id == "long"]
+    assert len(set(parts)) == PER_DOCUMENT, "the passages of one document are told apart"
+    assert all(part and part.startswith("part ") for part in parts)
+    assert [source.passage for source in found if source.id == "short"] == [None]
     assert len(await library.passages(member("acme"), "fire drill", retrieval={"topK": 1})) == 1
+
+
+async def test_a_passage_is_named_by_its_headings(library: Library) -> None:
+    text = f"## In the morning\n\n{FIRE * 12}\n\n## At night\n\nIn the dark follow the lamps. {FIRE * 12}"
+    await library.put("acme", "drills", text)
+    found = await library.passages(member("acme"), "what if it burns in the dark?")
+    assert {source.passage for source in found} == {"In the morning, part 1 of 2", "At night, part 2 of 2"}
 
 
 async def test_products_that_have_to_do_with_the_question(library: Library) -> None:
@@ -158,6 +169,7 @@ async def test_products_that_have_to_do_with_the_question(library: Library) -> N
         "id": "ember",
         "version": 1,
         "title": "Ember 600 lantern",
+        "passage": None,
         "source": "product catalogue of acme",
         "text": f"Ember 600 lantern. Price 64.00 USD. Lighting. lumens 600, waterproof. {about}",
         "rank": 1,
@@ -175,10 +187,10 @@ async def test_look_ups_can_be_switched_off(library: Library) -> None:
     assert len(await library.products(member("acme"), "lantern", products={"limit": 1})) == 1
 
 
-@pytest.mark.parametrize("prompt", ["'; --", '" AND (', "\x00", "   ", "日本", "x" * 200_000, "fire " * 40_000, "😀"])
+@pytest.mark.parametrize("prompt", ["'; --", '" AND (', "\x00", "日本", "x" * 200_000, "fire " * 40_000, "😀"])
 async def test_any_prompt_is_looked_up(library: Library, prompt: str) -> None:
     await library.put("acme", "fire", FIRE)
     await library.stock("acme", id="ember", title="Ember lantern", description="A lantern.")
     found = await library.passages(member("acme"), prompt)
-    assert len(found) == (1 if prompt.strip() else 0)
+    assert len(found) == 1
     await library.products(member("acme"), prompt)
