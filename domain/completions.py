@@ -78,6 +78,8 @@ class CompletionInput(Contract):
             raise ValueError("give either prompt or messages, not both and not neither")
         if self.messages is not None and self.messages[-1].role != "user":
             raise ValueError("the last of messages must have the role user")
+        if not self.question().strip():
+            raise ValueError("prompt must not be blank" if self.prompt is not None else "the last of messages is blank")
         return self
 
     def conversation(self) -> list[Message]:
@@ -99,9 +101,9 @@ class Citation(Contract):
     kind: Literal["document", "product"]
     id: str
     title: str
+    passage: str | None = None
     source: str
     rank: int
-    passage: str | None = None
     cited: bool
 
 
@@ -133,9 +135,9 @@ class Source(Contract):
     id: str
     version: int
     title: str
+    passage: str | None = None
     source: str
     text: str
-    passage: str | None = None
     rank: int
 
     def provenance(self) -> Provenance:
