@@ -28,7 +28,7 @@ from mcp_server.http import ids_of
 from mcp_server.identity import CONTEXT, OVERRIDE, Ids, agent_of, group_in, idempotency_key, token_of
 from mcp_server.inputs import from_arguments
 from mcp_server.operations import Operation, tools
-from mcp_server.problems import BODY, validate
+from mcp_server.problems import BODY, in_tool_words, validate
 from mcp_server.tools import GROUP_CONTEXT, IDEMPOTENCY_KEY, INSTRUCTIONS, tool_of
 
 Result = TypeVar("Result")
@@ -86,7 +86,11 @@ async def _call(door: Door, operation: Operation, context: Context, arguments: M
         given = from_arguments(operation, own)
     except CohortError as error:
         return Answer(envelope.failure(_ids(context), error), error)
-    return await door.answer(operation, asking, given)
+    answer = await door.answer(operation, asking, given)
+    if answer.error is None:
+        return answer
+    error = in_tool_words(answer.error, operation.input)
+    return Answer({**answer.body, "error": envelope.error_of(error)}, error)
 
 
 def _common(operation: Operation) -> tuple[str, ...]:

@@ -90,6 +90,24 @@ def refusal(
     return invalid(*((prefix + field, problem) for field, problem in list(named.items())[:MOST_PROBLEMS]))
 
 
+def in_tool_words(error: CohortError, model: type[BaseModel]) -> CohortError:
+    """An error from behind the door, which names fields as REST has them, with the names of tool arguments."""
+    names = {".".join(field.wire_path): field.name for field in fields_of(model)}
+    names |= {field.wire_name: field.name for field in fields_of(model)}
+    other = sorted((wire for wire, name in names.items() if wire != name), key=len, reverse=True)
+    if not other:
+        return error
+    spelt = re.compile(rf"\b(?:{'|'.join(map(re.escape, other))})\b")
+
+    def said(text: str) -> str:
+        return spelt.sub(lambda found: names[found[0]], text)
+
+    details = dict(error.details)
+    if "fields" in details:
+        details["fields"] = [{name: said(each) for name, each in one.items()} for one in details["fields"]]
+    return CohortError(error.code, said(error.message), details=details, retryable=error.retryable)
+
+
 def unknown(names: Iterable[str], known: Iterable[str], prefix: str = "") -> CohortError:
     """The `invalid_argument` for arguments that no field has."""
     candidates = list(known)
