@@ -1,7 +1,5 @@
 """What stands before the MCP transport: key, method, size, depth and encoding are checked before any session work."""
 
-import logging
-from collections.abc import Iterable
 from typing import Any
 
 from mcp.server.lowlevel.server import Server
@@ -19,21 +17,16 @@ from mcp_server.door import Door
 from mcp_server.http import Reply, error_headers, ids_of, wrong_method
 from mcp_server.identity import Ids, token_of
 
-_log = logging.getLogger("cohort.mcp")
+PATH = "/mcp"
 
 
-def session_manager(mcp: Server[Any], hosts: Iterable[str]) -> StreamableHTTPSessionManager:
-    """The transport, answering only to `hosts` (names, with or without a port), which stops DNS rebinding."""
-    names = [name for host in hosts for name in (host, f"{host}:*")]
+def session_manager(mcp: Server[Any]) -> StreamableHTTPSessionManager:
+    """The transport. Host and Origin have been checked before (`mcp_server.hosts`), for both doors alike."""
     return StreamableHTTPSessionManager(
         mcp,
         stateless=True,
         max_request_body_size=MAX_BODY,
-        security_settings=TransportSecuritySettings(
-            enable_dns_rebinding_protection=True,
-            allowed_hosts=names,
-            allowed_origins=[f"{scheme}://{name}" for scheme in ("http", "https") for name in names],
-        ),
+        security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
 
 
@@ -56,7 +49,7 @@ class Gate:
                 body = await read_body(receive, request.headers.get("content-length"))
                 parse_json(body)
             except CohortError as error:
-                refusal = _refused(ids, error)
+                refusal = refused(ids, error)
             else:
                 await self._inner(scope, _replay(body, receive), send)
                 return
@@ -71,14 +64,14 @@ class Gate:
         return wrong_method(ids, request.method, "OPTIONS, POST")
 
 
-def _refused(ids: Ids, error: CohortError) -> Reply:
+def refused(ids: Ids, error: CohortError, status: int | None = None) -> Reply:
     """A JSON-RPC error without an id, as the message was not looked at; its data is the usual envelope."""
     code = ERRORS[error.code].protocol_code or INVALID_PARAMS
     if error.code == ErrorCode.INVALID_ARGUMENT and "valid JSON" in error.message:
         code = PARSE_ERROR
     said = {"code": code, "message": error.message, "data": envelope.failure(ids, error)}
-    status = 401 if error.code == ErrorCode.UNAUTHENTICATED else 400
-    return Reply({"jsonrpc": "2.0", "id": None, "error": said}, status, error_headers(error))
+    usual = 401 if error.code == ErrorCode.UNAUTHENTICATED else 400
+    return Reply({"jsonrpc": "2.0", "id": None, "error": said}, status or usual, error_headers(error))
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

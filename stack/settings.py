@@ -97,7 +97,8 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(default=None, description="The CLI's key.")
     allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_comma_separated)] = Field(
-        default=[], description="Host names that the front door answers to, besides its own; separated by commas."
+        default=[],
+        description="Host names that the front door answers to, besides its own and addresses; separated by commas.",
     )
     otlp_endpoint: Annotated[str, AfterValidator(url_of("http", "https"))] | None = Field(
         default=None, description="OTLP over HTTP, such as http://localhost:4318."
