@@ -26,11 +26,13 @@ class ErrorCode(StrEnum):
 class ErrorTraits:
     """How one code is answered.
 
+    `retryable` is what holds where an error does not say otherwise itself; `sometimes` tells that some do.
     `protocol_code` is the JSON-RPC code over MCP; None means an `isError` tool result, because a model can act on it.
     """
 
     status: int
     retryable: bool
+    sometimes: bool = False
     protocol_code: int | None = None
 
 
@@ -39,7 +41,7 @@ ERRORS: dict[ErrorCode, ErrorTraits] = {
     ErrorCode.FORBIDDEN: ErrorTraits(403, retryable=False),
     ErrorCode.NOT_FOUND: ErrorTraits(404, retryable=False),
     ErrorCode.INVALID_ARGUMENT: ErrorTraits(422, retryable=False),
-    ErrorCode.CONFLICT: ErrorTraits(409, retryable=False),
+    ErrorCode.CONFLICT: ErrorTraits(409, retryable=False, sometimes=True),
     ErrorCode.RATE_LIMITED: ErrorTraits(429, retryable=True),
     ErrorCode.BUDGET_EXCEEDED: ErrorTraits(402, retryable=False),
     ErrorCode.PROVIDER_UNAVAILABLE: ErrorTraits(503, retryable=True),
@@ -105,11 +107,16 @@ def invalid(*problems: tuple[str, str]) -> CohortError:
     )
 
 
+_ELSEWHERE = {
+    "upload": "An upload is kept for a day, or until rows of it were taken in: send the file again. Nothing was done.",
+    "job": "The id is in the answer that started the job, and is kept for 30 days.",
+}
+
+
 def not_found(kind: str) -> CohortError:
     """The one answer for what does not exist and for what the caller may not see; it never repeats the id."""
-    return CohortError(
-        ErrorCode.NOT_FOUND, f"There is no such {kind}, or you may not see it. Search or list to find what you may see."
-    )
+    advice = _ELSEWHERE.get(kind, "Search or list to find what you may see.")
+    return CohortError(ErrorCode.NOT_FOUND, f"There is no such {kind}, or you may not see it. {advice}")
 
 
 def internal() -> CohortError:

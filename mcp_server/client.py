@@ -8,9 +8,11 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from domain.errors import invalid
 from domain.ids import new_id
+from mcp_server import envelope
 from mcp_server.flat import fields_of, nest
-from mcp_server.identity import CONTEXT, IDEMPOTENCY, OVERRIDE
+from mcp_server.identity import CONTEXT, IDEMPOTENCY, OVERRIDE, Ids
 from mcp_server.operations import Operation
 
 Json = dict[str, Any]
@@ -52,24 +54,26 @@ class FrontDoor:
         """Send the override of a group that the caller administers with every further call."""
         self._http.headers[OVERRIDE] = group
 
-    def call(self, operation: Operation, given: Json) -> Json:
+    def call(self, operation: Operation, given: Json, *, idempotency_key: str | None = None) -> Json:
         """The envelope that an operation answers to flat arguments (snake_case).
+
+        An operation with an effect is sent under an idempotency key, so that a retry of ours starts nothing twice.
 
         Raises:
             CallFailed: it ended with an error.
             DoorAway: nobody answers.
         """
-        given = {name: value for name, value in given.items() if value is not None}
-        path = operation.path
-        if operation.method == "POST":
-            nested, _ = nest(operation.input, given, wire=False)
-            headers = {IDEMPOTENCY: new_id()} if operation.effect else {}
-            return self._send("POST", path, json={"data": nested}, headers=headers)
         wire = {field.name: field.wire_name for field in fields_of(operation.input)}
+        values = {wire[name]: value for name, value in given.items() if value is not None}
+        path = operation.path
         for name in operation.path_fields:
-            path = path.replace(f"{{{name}}}", quote(str(given.pop(name)), safe=""))
-        query = {wire[name]: _spelled(value) for name, value in given.items()}
-        return self._send("GET", path, params=query)
+            path = path.replace(f"{{{name}}}", _path_part(name, str(values.pop(name))))
+        headers = {IDEMPOTENCY: idempotency_key or new_id()} if operation.effect else {}
+        if not operation.has_body:
+            query = {name: _spelled(value) for name, value in values.items()}
+            return self._send(operation.method, path, params=query, headers=headers)
+        nested, _ = nest(operation.input, values, wire=True)
+        return self._send(operation.method, path, json={"data": nested}, headers=headers)
 
     def alive(self) -> Json:
         """The envelope of the liveness check, which takes no key."""
@@ -105,6 +109,18 @@ class FrontDoor:
         except orjson.JSONDecodeError:
             pass
         raise DoorAway(f"What answers at {self.url} is not Cohort (status {response.status_code}). Check COHORT_URL.")
+
+
+def _path_part(name: str, value: str) -> str:
+    """A value as a part of a path.
+
+    Raises:
+        CallFailed: no address can hold it: servers take a slash apart, encoded or not, and dots as steps.
+    """
+    if value in ("", ".", "..") or "/" in value:
+        problem = "must not be empty" if not value else "must not be dots alone or hold a slash; no id does"
+        raise CallFailed(envelope.failure(Ids.of({}), invalid((name, problem))))
+    return quote(value, safe="")
 
 
 def _spelled(value: Any) -> str:

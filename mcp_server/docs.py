@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from domain.errors import ERRORS
+from domain.errors import ERRORS, ErrorTraits
 from mcp_server import upload_door
-from mcp_server.app import version
 from mcp_server.identity import IDEMPOTENCY
 from mcp_server.openapi import document
 from mcp_server.operations import OPERATIONS, Operation
 from mcp_server.tools import GROUP_CONTEXT, IDEMPOTENCY_KEY, tool_of
+from mcp_server.version import version
 from stack.settings import Settings
 
 Json = dict[str, Any]
@@ -70,8 +70,8 @@ def _operation(made: Json, operation: Operation) -> str:
     parts = [f"## {operation.name}", f"`{operation.method} {operation.path}`", said["description"]]
     if operation.hints:
         parts.append(_arguments(operation))
-    if operation.method == "POST":
-        parts.append("```json\n" + json.dumps({"data": operation.example}, indent=2, ensure_ascii=False) + "\n```")
+    if operation.has_body:
+        parts.append("```json\n" + json.dumps({"data": operation.body_example}, indent=2, ensure_ascii=False) + "\n```")
     fields = made["components"]["schemas"][operation.output.__name__]["properties"]
     parts.append("Answer: " + ", ".join(f"`{name}`" for name in fields) + ".")
     return "\n\n".join(parts)
@@ -101,8 +101,12 @@ def _errors() -> str:
     rows = ["| code | HTTP status | a retry can help | over MCP |", "|---|---|---|---|"]
     for code, traits in ERRORS.items():
         over_mcp = f"JSON-RPC error {traits.protocol_code}" if traits.protocol_code else "`isError` result"
-        rows.append(f"| `{code.value}` | {traits.status} | {'yes' if traits.retryable else 'no'} | {over_mcp} |")
+        rows.append(f"| `{code.value}` | {traits.status} | {_retry(traits)} | {over_mcp} |")
     return "\n".join(rows)
+
+
+def _retry(traits: ErrorTraits) -> str:
+    return "where `retryable` says so" if traits.sometimes else "yes" if traits.retryable else "no"
 
 
 def _ingest_command(operation: Operation) -> str:

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.errors import ERRORS, CohortError, ErrorCode, internal
+from domain.errors import ERRORS, CohortError, ErrorCode, internal, invalid
 from mcp_server import envelope
 from mcp_server.identity import CORRELATION, REQUEST, Ids
 
@@ -138,7 +138,12 @@ async def on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         return wrong_method(ids_of(request), request.method, (error.headers or {}).get("Allow", ""))
-    nothing = CohortError(ErrorCode.NOT_FOUND, "There is nothing at this address. /docs lists what there is.")
+    # A server takes an encoded slash apart like a plain one, so such an address ends here and not at its operation.
+    slash = b"%2f" in (request.scope.get("raw_path") or b"").lower()
+    why = "no id holds a slash (%2F). " if slash else ""
+    nothing = CohortError(
+        ErrorCode.NOT_FOUND, f"There is nothing at this address{': ' + why if why else '. '}/docs lists what there is."
+    )
     return error_reply(ids_of(request), nothing)
 
 
@@ -153,9 +158,7 @@ async def on_fault(request: Request, error: Exception) -> Response:
 
 def wrong_method(ids: Ids, method: str, allowed: str) -> Reply:
     """405 in the envelope."""
-    error = CohortError(
-        ErrorCode.INVALID_ARGUMENT, f"{method[:16]} is not possible here; use {allowed}.", details={"allow": allowed}
-    )
+    error = invalid(("method", f"{method[:16]} is not possible at this address; use one of {allowed}"))
     return error_reply(ids, error, status=405, headers={"Allow": allowed})
 
 

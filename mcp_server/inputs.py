@@ -20,8 +20,8 @@ _WHOLE = re.compile(r"-?(0|[1-9]\d{0,18})")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?")
 
 
-def from_body(operation: Operation, value: Any) -> tuple[Contract, RequestMetadata]:
-    """The input and the metadata of `{data, metadata?}`.
+def from_body(operation: Operation, path: Mapping[str, str], value: Any) -> tuple[Contract, RequestMetadata]:
+    """The input and the metadata of `{data, metadata?}`; what the address says is not said again in `data`.
 
     Raises:
         CohortError: invalid_argument naming each field.
@@ -31,17 +31,23 @@ def from_body(operation: Operation, value: Any) -> tuple[Contract, RequestMetada
     body = cast(Json, value)
     if strangers := [name for name in body if name not in ("data", "metadata")]:
         raise unknown(strangers, ["data", "metadata"])
-    if not isinstance(body.get("data"), dict):
+    data = body.get("data")
+    if not isinstance(data, dict):
         raise invalid(("data", "is required" if "data" not in body else "must be an object"))
+    if doubled := [name for name in path if name in data]:
+        raise invalid(*((name, "is part of the address; leave it out of data") for name in doubled))
     said = {} if body.get("metadata") is None else body["metadata"]
     if not isinstance(said, dict):
         raise invalid(("metadata", "must be an object"))
     metadata = validate(RequestMetadata, said, BODY, prefix="metadata.")
-    return validate(operation.input, body["data"], BODY), metadata
+    fields = {field.wire_name: field for field in fields_of(operation.input)}
+    given = {name: _typed(fields[name], text) for name, text in path.items()}
+    check_value(given)
+    return validate(operation.input, {**cast(Json, data), **given}, BODY), metadata
 
 
 def from_query(operation: Operation, path: Mapping[str, str], query: QueryParams) -> Contract:
-    """The input of a GET: fields from the path and the query string, camelCase, objects as JSON.
+    """The input of a GET or DELETE: fields from the path and the query string, camelCase, objects as JSON.
 
     Raises:
         CohortError: invalid_argument naming each parameter.

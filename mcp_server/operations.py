@@ -43,7 +43,7 @@ class Operation:
     output: type[Contract]
     permission: str | None
     family: str
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     hints: Hints | None = None
     effect: bool = False
@@ -57,6 +57,16 @@ class Operation:
     def path_fields(self) -> tuple[str, ...]:
         """The input fields that are part of the path."""
         return tuple(re.findall(r"\{(\w+)\}", self.path))
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the input travels as `{data, metadata?}`; otherwise its fields are in the query string."""
+        return self.method in ("POST", "PUT", "PATCH")
+
+    @property
+    def body_example(self) -> dict[str, Any]:
+        """The part of the example that travels in the body."""
+        return {name: value for name, value in self.example.items() if name not in self.path_fields}
 
 
 def table(*operations: Operation) -> dict[str, Operation]:

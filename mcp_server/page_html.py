@@ -66,7 +66,7 @@ def _entry(path: str, method: str, operation: Json) -> str:
 
 def _envelope(document: Json) -> str:
     rows = "".join(
-        f"<tr><td><code>{escape(code)}</code></td><td>{escape(said['description'])}</td></tr>"
+        f"<tr><td><code>{escape(code)}</code></td><td>{_inline(said['description'])}</td></tr>"
         for code, said in document["components"]["responses"].items()
     )
     headers = "".join(

@@ -32,13 +32,13 @@ def _handler(operation: Operation, door: Door) -> Handler:
     async def handle(request: Request) -> Response:
         asking = asking_of(request)
         await door.check(asking.token)  # before anything of the body is read
-        if operation.method == "GET":
-            check_encoding(request.scope.get("query_string", b""), "query")
-            check_encoding(request.scope.get("raw_path") or b"", "path")
-            given = from_query(operation, request.path_params, request.query_params)
-        else:
-            given, metadata = from_body(operation, parse_json(await read_json(request)))
+        check_encoding(request.scope.get("raw_path") or b"", "path")
+        if operation.has_body:
+            given, metadata = from_body(operation, request.path_params, parse_json(await read_json(request)))
             asking = asking_of(request, metadata)
+        else:
+            check_encoding(request.scope.get("query_string", b""), "query")
+            given = from_query(operation, request.path_params, request.query_params)
         answer = await unless_gone(request, door.answer(operation, asking, given))
         mark(operation, answer)
         if answer.error is not None:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import RequestParamsMeta
 
-from tests.doors.conftest import URL, House
+from tests.doors.conftest import URL, House, open_house, settings_of
+from tests.doors.reading import seen
 
 COMPLETIONS = "/api/v1/completions"
 DEEP: Any = json.loads('{"a":' * 40 + "1" + "}" * 40)
@@ -24,8 +26,12 @@ async def over_mcp(house: House, tool: str, arguments: dict[str, Any], mode: str
         result = await client.call_tool(tool, arguments)
     assert result.is_error
     body: dict[str, Any] = result.structured_content
-    text = result.content[0].model_dump()["text"]
-    assert body["error"]["message"] in text
+    text = seen(result.content[0].model_dump()["text"])
+    if "fields" not in body["error"].get("details", {}):
+        assert body["error"]["message"] in text
+    else:
+        for each in body["error"]["details"]["fields"]:
+            assert text.count(f"{each['field']}: {each['problem']}") == 1
     assert "pydantic" not in text
     assert "Input should" not in text
     return body
@@ -87,6 +93,8 @@ async def test_two_different_keys_are_refused_and_equal_ones_are_one(lonely: Hou
         ({"prompt": "a", "retrieval": {"topK": 99}}, ["retrieval.topK"]),
         ({"prompt": "a", "retrieval": 3}, ["retrieval"]),
         ({"prompt": "a\0b"}, ["data.prompt"]),
+        ({"prompt": " \n\t\u3000"}, ["prompt"]),
+        ({"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "  "}]}, ["messages"]),
         ([], ["data"]),
         ("x", ["data"]),
     ],
@@ -293,6 +301,9 @@ async def test_unknown_paths_and_wrong_methods_are_enveloped(
     assert answer.status_code == status
     assert answer.json()["success"] is False
     assert ("Allow" in answer.headers) == (status == 405)
+    if status == 405:
+        assert fields(answer.json()) == ["method"]
+        assert answer.headers["Allow"] in answer.json()["error"]["message"]
 
 
 async def test_a_body_that_is_not_json_by_its_type(lonely: House) -> None:
@@ -312,8 +323,61 @@ async def test_temporal_down_is_503_and_retryable_over_both_doors(lonely: House)
     assert body["error"] == answer.json()["error"]
 
 
-async def test_another_host_name_is_refused_by_mcp(lonely: House) -> None:
-    message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-    headers = {"Host": "evil.example", "Accept": "application/json, text/event-stream"}
+PING = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+STREAMS = {"Accept": "application/json, text/event-stream"}
+
+
+async def test_another_host_name_is_refused_by_both_doors_and_the_setting_named(lonely: House) -> None:
     async with lonely.rest() as client:
-        assert (await client.post(f"{URL}/mcp", json=message, headers=headers)).status_code == 421
+        for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil"):
+            mcp = await client.post(f"{URL}/mcp", json=PING, headers={"Host": host, **STREAMS})
+            rest = await client.get("/api/v1/groups", headers={"Host": host})
+            docs = await client.get("/docs", headers={"Host": host})
+            assert mcp.status_code == rest.status_code == docs.status_code == 421
+            assert fields(rest.json()) == ["Host"]
+            assert "COHORT_ALLOWED_HOSTS" in rest.json()["error"]["message"]
+            assert mcp.json()["error"]["message"] == rest.json()["error"]["message"]
+            assert mcp.json()["error"]["data"]["error"] == rest.json()["error"]
+            assert rest.headers["X-Correlation-ID"] == rest.json()["metadata"]["correlationId"]
+
+
+async def test_own_names_and_addresses_are_answered(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "127.0.0.1:1", host="door.internal", allowed_hosts=["Cohort.Example"])
+    own = ("door.internal", "cohort.example:443", "COHORT.example", "localhost:8080", "[::1]:8080", "192.0.2.7:8080")
+    async with open_house(settings) as house, house.rest() as client:
+        for host in own:
+            assert (await client.get("/api/v1/health", headers={"Host": host})).status_code == 200
+            answer = await client.post(f"{URL}/mcp", json=PING, headers={"Host": host, **STREAMS})
+            assert answer.status_code == 200, host
+
+
+async def test_web_pages_of_elsewhere_cannot_use_mcp(lonely: House) -> None:
+    async with lonely.rest() as client:
+        for origin in ("http://evil.example", "null", "http://192.0.2.7", "https://localhost.evil"):
+            answer = await client.post(f"{URL}/mcp", json=PING, headers={"Origin": origin, **STREAMS})
+            assert answer.status_code == 403
+            assert answer.json()["error"]["data"]["error"]["code"] == "forbidden"
+        own = await client.post(f"{URL}/mcp", json=PING, headers={"Origin": "http://localhost:3000", **STREAMS})
+    assert own.status_code == 200
+
+
+async def test_a_refusal_says_nothing_that_it_does_not_know(lonely: House) -> None:
+    """Before a caller's rights are read, empty groups would read as no rights at all."""
+    async with lonely.rest() as client:
+        refusals = [
+            await client.get("/api/v1/groups", headers={"X-API-Key": "cohort_wrong"}),
+            await client.get("/api/v1/products?limit=0"),
+            await client.get("/api/v1/nothing"),
+            await client.get("/api/v1/groups"),  # Temporal is away
+        ]
+    for answer in refusals:
+        assert set(answer.json()["metadata"]) == {"requestId", "correlationId", "timestamp", "latency"}
+
+
+async def test_an_address_with_a_slash_in_an_id_says_why_it_is_none(lonely: House) -> None:
+    async with lonely.rest() as client:
+        answer = await client.get("/api/v1/products/a%2Fb")
+        other = await client.get("/api/v1/nothing")
+    assert answer.status_code == 404
+    assert "no id holds a slash (%2F)" in answer.json()["error"]["message"]
+    assert other.json()["error"]["message"] == "There is nothing at this address. /docs lists what there is."

@@ -1,19 +1,25 @@
 """What of a request reaches the workflows, and how their outcomes come back, over a real Temporal server."""
 
+import contextlib
+import dataclasses
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from mcp_types import RequestParamsMeta
+from openapi_pydantic.v3.v3_1 import OpenAPI
+from pydantic import Field
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from domain.base import Contract
 from domain.calls import BatchOutcome, Call, CallBatch, Facts, Outcome, Usage
 from domain.envelope import Pagination
-from domain.errors import CohortError, ErrorCode
+from domain.errors import CohortError, ErrorCode, invalid
 from domain.policy import Level
+from mcp_server.operations import OPERATIONS, Operation, table
 from storage.answers import Answers
 from storage.identity import Secrets
 from tests.doors.conftest import SECRET, House, open_house, settings_of
@@ -42,6 +48,10 @@ def _mirrored(call: Call) -> Outcome:
         case "busy":
             error = CohortError(ErrorCode.RATE_LIMITED, "Too many calls.", retry_after=2.6).body()
             return Outcome(call_id=call.id, error=error, facts=facts)
+        case "paged":
+            said = "is not a token of this search: leave nextToken out to begin again"
+            error = invalid(("nextToken", said), ("filters.minPrice", "must not be above maxPrice")).body()
+            return Outcome(call_id=call.id, error=error, facts=facts)
         case "broken":
             return Outcome(call_id=call.id, error=CohortError(ErrorCode.INTERNAL, "Something failed.").body())
         case _:
@@ -54,15 +64,21 @@ def _mirrored(call: Call) -> Outcome:
             )
 
 
-@pytest.fixture
-async def mirrored(temporal: str, tmp_path: Path) -> AsyncGenerator[House]:
-    """A front door with `Mirror` behind it."""
+@contextlib.asynccontextmanager
+async def a_house(temporal: str, home: Path, operations: dict[str, Operation] = OPERATIONS) -> AsyncGenerator[House]:
+    """A front door of these operations with `Mirror` behind it."""
     converter = data_converter(Secrets(SECRET).key("payloads"))
     client = await Client.connect(temporal, data_converter=converter)
     async with (
-        open_house(settings_of(tmp_path, temporal)) as house,
+        open_house(settings_of(home, temporal), operations) as house,
         Worker(client, task_queue=TASK_QUEUE, workflows=[Mirror], workflow_runner=UnsandboxedWorkflowRunner()),
     ):
+        yield house
+
+
+@pytest.fixture
+async def mirrored(temporal: str, tmp_path: Path) -> AsyncGenerator[House]:
+    async with a_house(temporal, tmp_path) as house:
         yield house
 
 
@@ -152,6 +168,78 @@ async def test_errors_keep_their_facts_and_say_when_to_come_back(mirrored: House
         with pytest.raises(Exception, match="Something failed") as fault:
             await client.call_tool("products_search", {"query": "broken"})
     assert getattr(fault.value, "code", None) == -32603
+
+
+async def test_an_error_from_behind_the_door_names_fields_as_each_door_does(mirrored: House) -> None:
+    async with mirrored.rest() as client:
+        over_rest = (await client.get("/api/v1/products?query=paged")).json()["error"]
+    async with mirrored.http2() as http, mirrored.mcp(http) as client:
+        result = await client.call_tool("products_search", {"query": "paged"})
+    over_mcp = result.structured_content["error"]
+    assert [each["field"] for each in over_rest["details"]["fields"]] == ["nextToken", "filters.minPrice"]
+    assert [each["field"] for each in over_mcp["details"]["fields"]] == ["next_token", "min_price"]
+    assert "next_token: is not a token of this search: leave next_token out" in over_mcp["message"]
+    assert "min_price: must not be above max_price" in over_mcp["message"]
+    text = result.content[0].model_dump()["text"]
+    assert not any(name in str(result.structured_content) + text for name in ("nextToken", "minPrice", "maxPrice"))
+
+
+class PlaceInput(Contract):
+    """A place of the map."""
+
+    place_id: str = Field(pattern="^[a-z]+$")
+    floor: int = 0
+    name: str | None = None
+
+
+PLACES = table(
+    *OPERATIONS.values(),
+    *(
+        dataclasses.replace(
+            OPERATIONS["jobs_get"],
+            name=f"places_{name}",
+            input=PlaceInput,
+            method=method,
+            path="/api/v1/places/{placeId}/floors/{floor}",
+            effect=True,
+            command=f"places {name} PLACE_ID",
+            example={"placeId": "here", "floor": 3, "name": "Hall"},
+        )
+        for name, method in (("put", "PUT"), ("change", "PATCH"), ("delete", "DELETE"))
+    ),
+)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_every_method_of_the_table_reaches_the_workflow(temporal: str, tmp_path: Path, method: str) -> None:
+    """Parts of the address, typed, and the rest of the input from the body, or without one from the query."""
+    data: dict[str, Any] = {"name": "Hall"}
+    sent: dict[str, Any] = {"params": data} if method == "DELETE" else {"json": {"data": data}}
+    async with (
+        a_house(temporal, tmp_path, PLACES) as house,
+        house.rest("rosa", **{"Idempotency-Key": "once"}) as client,
+    ):
+        answer = await client.request(method, "/api/v1/places/here/floors/3", **sent)
+        wrong = await client.request(method, "/api/v1/places/HERE/floors/up", **sent)
+        doubled = await client.request(method, "/api/v1/places/here/floors/3", json={"data": {"floor": 4}})
+        post = await client.post("/api/v1/places/here/floors/3", json={"data": {}})
+        made = (await client.get("/openapi.json")).json()
+    call = answer.json()["data"]
+    assert call["input"] == {"place_id": "here", "floor": 3, "name": "Hall"}
+    assert call["idempotency_key"] == "once"
+    assert [each["field"] for each in wrong.json()["error"]["details"]["fields"]] == ["placeId", "floor"]
+    if method != "DELETE":
+        assert "part of the address" in doubled.json()["error"]["message"]
+    assert (post.status_code, post.headers["Allow"]) == (405, "DELETE, OPTIONS, PATCH, PUT")
+    said = made["paths"]["/api/v1/places/{placeId}/floors/{floor}"][method.lower()]
+    own = {each["name"]: each["in"] for each in said["parameters"] if "name" in each}
+    assert own == {"placeId": "path", "floor": "path"} | ({"name": "query"} if method == "DELETE" else {})
+    if method != "DELETE":
+        body = said["requestBody"]["content"]["application/json"]
+        assert body["example"] == {"data": {"name": "Hall"}}
+        name = body["schema"]["properties"]["data"]["$ref"].rsplit("/", 1)[-1]
+        assert set(made["components"]["schemas"][name]["properties"]) == {"name"}
+    OpenAPI.model_validate(made)
 
 
 async def test_a_fault_of_ours_says_only_the_correlation_id(mirrored: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,10 @@ def test_the_openapi_document_is_valid_and_has_every_operation_and_error() -> No
     OpenAPI.model_validate(made)
     ids = {each["operationId"] for methods in made["paths"].values() for each in methods.values()}
     assert ids == {*OPERATIONS, "health_live", "uploads_create"}
-    assert set(made["components"]["responses"]) == {code.value for code in ERRORS}
+    assert set(made["components"]["responses"]) == {*(code.value for code in ERRORS), "wrong_method", "wrong_host"}
+    for methods in made["paths"].values():
+        for each in methods.values():
+            assert {"405", "421", "422"} <= set(each["responses"])
     names = set(made["components"]["schemas"])
     referred = {part.split('"')[0] for part in str(made).replace("'", '"').split("#/components/schemas/")[1:]}
     assert referred <= names
@@ -145,6 +148,18 @@ async def test_the_docs_page_loads_nothing_from_elsewhere(lonely: House) -> None
     assert "http://" not in page.text.replace("http://www.w3.org", "")
     for name in OPERATIONS:
         assert f'id="{name}"' in page.text
+
+
+async def test_the_docs_page_lists_errors_with_status_and_whether_a_retry_helps(lonely: House) -> None:
+    async with lonely.rest(None) as client:
+        page = (await client.get("/docs")).text
+    errors = page[page.index("<summary>Errors</summary>") :]
+    errors = errors[: errors.index("</details>")]
+    assert "`" not in errors
+    assert "404 Not Found: <code>not_found</code>." in errors
+    assert "503 Service Unavailable: <code>provider_unavailable</code>. A retry can help." in errors
+    assert "409 Conflict: <code>conflict</code>. A retry can help where <code>retryable</code> says so." in errors
+    assert "405 Method Not Allowed" in errors
 
 
 async def test_head_and_options(lonely: House) -> None:
