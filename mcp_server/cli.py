@@ -37,6 +37,25 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from mcp_server.version import version
+
+        typer.echo(f"cohort {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What every command line may begin with."""
+
+
 ingest_app = typer.Typer(help="Take your own files in.", no_args_is_help=True)
 
 

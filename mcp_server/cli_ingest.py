@@ -5,14 +5,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from domain.ingestion import Kind
 from mcp_server import cli_made
 from mcp_server.client import CallFailed, DoorAway, FrontDoor
-from mcp_server.ingest import NothingToIngest, Report, choose_group, ingest
+from mcp_server.ingest import COUNTS, DOCUMENT_SUFFIXES, NothingToIngest, Report, act_as, choose_group, ingest
 
 ROWS_REJECTED = 3
+INTERRUPTED = 130
 _SHOWN = 50
 _STEPS = {"upload": "Sending", "rows": "Taking in"}
 
@@ -32,21 +32,28 @@ class _Bars:
 
 def run(kind: Kind, path: str, group: str | None, level: str | None, as_json: bool) -> int:
     """Take `path` in; gives the exit code: 0, or 3 where rows were rejected."""
-    said = Console(stderr=True)
+    console = Console(stderr=True)
     loaded = cli_made.settings()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    jobs: list[str] = []
+
+    def say(sentence: str) -> None:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    def started(job_id: str) -> None:
+        jobs.append(job_id)
+        say(f"Job {job_id} takes it in; cohort jobs get {job_id} shows how far it is.")
+
     try:
         with (
             FrontDoor(loaded.url, cli_made.key_of(loaded)) as door,
-            Progress(*columns, TimeElapsedColumn(), console=said, disable=as_json or not sys.stderr.isatty()) as bar,
+            Progress(*columns, TimeElapsedColumn(), console=console, disable=as_json or not sys.stderr.isatty()) as bar,
         ):
             owner, override = choose_group(door, group)
             if override:
-                door.act_as(owner)
-                said.print(
-                    f"You are not a direct member of {owner}: acting as it (X-Group-Override), which is audited."
-                )
-            report = ingest(door, kind, Path(path), owner, level, _Bars(bar))
+                act_as(door, owner)
+                say(f"You are not a direct member of {owner}: acting as it (X-Group-Override), which is audited.")
+            report = ingest(door, kind, Path(path), owner, level, _Bars(bar), started)
     except CallFailed as failed:
         cli_made.show(f"{kind}_ingest", failed.body, as_json)
         return cli_made.FAILED
@@ -54,28 +61,43 @@ def run(kind: Kind, path: str, group: str | None, level: str | None, as_json: bo
         cli_made.fail(str(away), cli_made.FAILED)
     except NothingToIngest as nothing:
         cli_made.fail(str(nothing), cli_made.USAGE)
+    except KeyboardInterrupt:
+        cli_made.fail(_interrupted(jobs), INTERRUPTED)
     if as_json:
         cli_made.print_json(report.json())
     else:
-        _show(report, owner)
+        sys.stdout.write(_summary(report, owner) + "\n")
     return ROWS_REJECTED if report.rejected else 0
 
 
-def _show(report: Report, owner: str) -> None:
-    console = Console()
-    summary = Table(title=f"Taken in for {owner}")
-    for name in ("accepted", "unchanged", "rejected"):
-        summary.add_column(name, justify="right")
-    summary.add_row(f"{report.accepted:,}", f"{report.unchanged:,}", f"{report.rejected:,}")
-    console.print(summary)
-    if not report.rejects:
-        return
-    rejects = Table(title="Rejected")
-    for name in ("line", "id", "field", "reason"):
-        rejects.add_column(name, overflow="fold")
-    for each in report.rejects[:_SHOWN]:
-        place = str(each.get("file", each["line"]))
-        rejects.add_row(place, each.get("id", ""), each.get("field", ""), each["reason"])
-    console.print(rejects)
-    if report.rejected > _SHOWN:
-        console.print(f"… and {report.rejected - _SHOWN:,} more; --json lists up to 1,000.")
+def _interrupted(jobs: list[str]) -> str:
+    if jobs:
+        return f"The ingestion goes on as job {jobs[0]}: cohort jobs get {jobs[0]}"
+    return (
+        "Interrupted before an ingestion was known to have started. Run the command again: rows that are there already "
+        "count as unchanged."
+    )
+
+
+def _summary(report: Report, owner: str) -> str:
+    style = cli_made.style_for(sys.stdout)
+    names = sorted(COUNTS, key="rejected".__eq__)  # bad news last, next to what it is about
+    parts = [f"Taken in for {owner}:", style.table(names, [[f"{report.counts[name]:,}" for name in names]])]
+    if report.rejects:
+        rows = [
+            [style.text(each.get(name, "")) for name in (_place(each), "id", "field", "reason")]
+            for each in report.rejects[:_SHOWN]
+        ]
+        parts.append("Rejected:\n\n" + style.table([_place(report.rejects[0]), "id", "field", "reason"], rows))
+        if report.rejected > _SHOWN:
+            parts.append(f"… and {report.rejected - _SHOWN:,} more; --json lists up to 1,000.")
+    if report.skipped:
+        shown = ", ".join(map(style.text, report.skipped[:_SHOWN]))
+        more = f" and {len(report.skipped) - _SHOWN:,} more" if len(report.skipped) > _SHOWN else ""
+        files = "1 file that is" if len(report.skipped) == 1 else f"{len(report.skipped):,} files that are"
+        parts.append(f"Skipped {files} not {', '.join(DOCUMENT_SUFFIXES)}: {shown}{more}.")
+    return "\n\n".join(parts)
+
+
+def _place(reject: cli_made.Json) -> str:
+    return "file" if "file" in reject else "line"

@@ -2,13 +2,15 @@
 
 import contextlib
 import inspect
+import shutil
 import sys
 from collections.abc import Generator
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 
 from mcp_server.flat import FlatField, fields_of
+from mcp_server.markup import Plain
 from mcp_server.operations import OPERATIONS, Operation
 from stack.settings import BadSettings, Settings
 
@@ -18,6 +20,12 @@ FAILED, USAGE = 1, 2
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 Group = Annotated[str | None, typer.Option("--as-group", help="Narrow the call to one of your groups.")]
+Idempotency = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", help="A key of your choice: a retry with it gets the first answer. Else a new one."
+    ),
+]
 
 _TYPES: dict[str, type] = {"integer": int, "number": float, "boolean": bool}
 _HELP = {
@@ -77,12 +85,15 @@ def show(operation: str, body: Json, as_json: bool) -> None:
     if as_json:
         print_json(body)
         return
-    from rich.console import Console
-    from rich.markdown import Markdown
-
     from mcp_server.texts import render
 
-    Console(stderr=not body["success"]).print(Markdown(render(operation, body)))
+    stream = sys.stdout if body["success"] else sys.stderr
+    stream.write(render(operation, body, style_for(stream)) + "\n")
+
+
+def style_for(stream: TextIO) -> Plain:
+    """Plain text for one of the standard streams, in tables as wide as the terminal if it is one."""
+    return Plain(shutil.get_terminal_size().columns if stream.isatty() else None)
 
 
 def print_json(value: Any) -> None:
@@ -96,7 +107,7 @@ def health(group: str | None, as_json: bool) -> None:
     """`cohort health`: what the key may know, or without one that the front door answers."""
     loaded = settings()
     if loaded.api_key is not None:
-        _run(OPERATIONS["health_check"], {}, group, as_json)
+        _run(OPERATIONS["health_check"], {}, group, None, as_json)
         return
     from mcp_server.client import DoorAway, FrontDoor
 
@@ -107,13 +118,13 @@ def health(group: str | None, as_json: bool) -> None:
         fail(str(away), FAILED)
 
 
-def _run(operation: Operation, given: Json, group: str | None, as_json: bool) -> None:
+def _run(operation: Operation, given: Json, group: str | None, key: str | None, as_json: bool) -> None:
     from mcp_server.client import CallFailed, DoorAway, FrontDoor
 
     loaded = settings()
     try:
         with FrontDoor(loaded.url, key_of(loaded), context=group) as door:
-            show(operation.name, door.call(operation, given), as_json)
+            show(operation.name, door.call(operation, given, idempotency_key=key), as_json)
     except CallFailed as failed:
         show(operation.name, failed.body, as_json)
         raise typer.Exit(FAILED) from None
@@ -127,14 +138,15 @@ def _command(operation: Operation, words: list[str]) -> Any:
     fields = fields_of(operation.input)
 
     def command(**given: Any) -> None:
-        group, as_json = given.pop("as_group"), given.pop("as_json")
-        _run(operation, {field.name: _read(field, given[field.name]) for field in fields}, group, as_json)
+        own = {field.name: _read(field, given[field.name]) for field in fields}
+        _run(operation, own, given["as_group"], given.get("idempotency_key"), given["as_json"])
 
     parameters = [_parameter(field, positional) for field in fields]
     parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+    common = [("as_group", None, Group), *([("idempotency_key", None, Idempotency)] if operation.effect else [])]
     parameters += [
-        inspect.Parameter("as_group", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Group),
-        inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson),
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, default, annotation in (*common, ("as_json", False, AsJson))
     ]
     command.__name__ = operation.name
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -145,7 +157,9 @@ def _command(operation: Operation, words: list[str]) -> Any:
 def _parameter(field: FlatField, positional: dict[str, bool]) -> inspect.Parameter:
     said = field.schema.get("description") or None
     kind: Any = _TYPES.get(str(field.schema.get("type")), str)
-    if field.schema.get("type") in ("object", "array"):
+    if _repeats(field):
+        kind, said = list[str], f"{said or ''} Repeat it for several.".strip()
+    elif field.schema.get("type") in ("object", "array"):
         said = f"{said or ''} As JSON.".strip()
     if choices := field.schema.get("enum"):
         said = f"{said or ''} One of {', '.join(choices)}.".strip()
@@ -158,7 +172,14 @@ def _parameter(field: FlatField, positional: dict[str, bool]) -> inspect.Paramet
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+def _repeats(field: FlatField) -> bool:
+    """Whether the option is given once a value: lists of texts are, and everything else that is nested is JSON."""
+    return field.schema.get("type") == "array" and field.schema.get("items", {}).get("type") == "string"
+
+
 def _read(field: FlatField, value: Any) -> Any:
+    if isinstance(value, list):
+        return cast(list[str], value) or None
     if not isinstance(value, str) or field.schema.get("type") not in ("object", "array"):
         return value
     import orjson
@@ -166,4 +187,5 @@ def _read(field: FlatField, value: Any) -> Any:
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
-        fail(f'--{field.name.replace("_", "-")} must be JSON, such as \'{{"colour": "red"}}\'.', USAGE)
+        example = '[{"role": "user", "content": "…"}]' if field.schema["type"] == "array" else '{"colour": "red"}'
+        fail(f"--{field.name.replace('_', '-')} must be JSON, such as '{example}'.", USAGE)

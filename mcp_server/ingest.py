@@ -1,12 +1,14 @@
 """Taking a user's own files in over REST: upload, start, follow. The demo world goes the same way."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from domain.ingestion import DocumentFile, Kind
+from domain.errors import ErrorCode
+from domain.ingestion import DocumentFile, IngestCounts, Kind
 from mcp_server.client import CallFailed, FrontDoor
 from mcp_server.operations import OPERATIONS
 
@@ -16,6 +18,8 @@ Tell = Callable[[str, int, int], None]
 
 DOCUMENT_SUFFIXES = (".md", ".markdown", ".txt")
 CHUNK = 256 * 1024
+COUNTS = tuple(name for name, info in IngestCounts.model_fields.items() if info.annotation is int)
+"""Everything that a job counts."""
 _HOW = {"failed": "failed", "cancelled": "was cancelled"}
 
 
@@ -25,17 +29,24 @@ class NothingToIngest(Exception):
 
 @dataclass
 class Report:
-    """What became of the rows. A rejected document is named by its file, a product by its line."""
+    """What became of the rows. A rejected document is named by its file, a product by its line.
 
-    accepted: int = 0
-    rejected: int = 0
-    unchanged: int = 0
-    deleted: int = 0
+    `skipped` names the files of a folder that are no documents by their names; hidden ones are not looked at.
+    """
+
+    job_id: str = ""
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     rejects: list[Json] = field(default_factory=list[Json])
+    skipped: list[str] = field(default_factory=list[str])
+
+    @property
+    def rejected(self) -> int:
+        """How many rows were rejected, here or by the job."""
+        return self.counts["rejected"]
 
     def json(self) -> Json:
         """As `--json` prints it."""
-        return dict(vars(self))
+        return {**self.counts, "jobId": self.job_id, "rejects": self.rejects, "skipped": self.skipped}
 
 
 def choose_group(door: FrontDoor, group: str | None) -> tuple[str, bool]:
@@ -54,11 +65,41 @@ def choose_group(door: FrontDoor, group: str | None) -> tuple[str, bool]:
     return group, administers and group not in direct
 
 
-def ingest(door: FrontDoor, kind: Kind, path: Path, group: str, level: str | None, tell: Tell) -> Report:
-    """Take a products file or a folder of documents in for `group`, and wait until it is done.
+def act_as(door: FrontDoor, group: str) -> None:
+    """Let every further call act as a group that the caller administers, once the front door has agreed to that.
 
     Raises:
-        NothingToIngest: there is no such file, or no document below the folder.
+        CallFailed: it has not; the caller named the group with --group, and that is what the message speaks of.
+    """
+    door.act_as(group)
+    try:
+        door.call(OPERATIONS["groups_list"], {})
+    except CallFailed as refused:
+        error = refused.body["error"]
+        if error["code"] != ErrorCode.FORBIDDEN.value:
+            raise
+        message = (
+            f"You are no member of a group {group}, and administer none. Nothing was sent. Name another with --group: "
+            "`cohort groups list` shows yours."
+        )
+        raise CallFailed({**refused.body, "error": {**error, "message": message}}) from None
+
+
+def ingest(
+    door: FrontDoor,
+    kind: Kind,
+    path: Path,
+    group: str,
+    level: str | None,
+    tell: Tell,
+    started: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Take a products file or a folder of documents in for `group`, and wait until it is done.
+
+    `started` is told the job's id as soon as there is one: from then on the ingestion goes on without this process.
+
+    Raises:
+        NothingToIngest: there is no such file, it is no document, or there is none below the folder.
         CallFailed: the upload or the ingestion was refused, or stopped before its end.
         DoorAway: nobody answers.
     """
@@ -66,14 +107,14 @@ def ingest(door: FrontDoor, kind: Kind, path: Path, group: str, level: str | Non
     if kind == "products":
         content, names = _file(path, tell), None
     else:
-        documents = _documents(path)
+        documents, report.skipped = _documents(path)
         names = [name for name, _ in documents]
         content = _lines(documents, report, names, tell)
     upload = door.upload(content)
     given = {"upload_id": upload, "group": group, "access_level": level}
-    started = door.call(OPERATIONS[f"{kind}_ingest"], given)
-    job = _follow(door, started["data"]["jobId"], tell)
-    _add(report, job, names)
+    report.job_id = door.call(OPERATIONS[f"{kind}_ingest"], given)["data"]["jobId"]
+    started(report.job_id)
+    _add(report, _follow(door, report.job_id, tell), names)
     return report
 
 
@@ -86,31 +127,41 @@ def _follow(door: FrontDoor, job_id: str, tell: Tell) -> Json:
         if job["status"] == "completed":
             return job["result"]
         if job["status"] in _HOW:
-            stopped = {
-                "code": "internal",
-                "message": f"The ingestion {_HOW[job['status']]} before its end; what was accepted until then is kept. "
-                f"Job {job_id}: {_counts(job['result'])}.",
-                "retryable": False,
-            }
+            why = job.get("error") or {"code": "internal", "message": "", "retryable": False}
+            message = (
+                f"The ingestion {_HOW[job['status']]} before its end; what was accepted until then is kept. "
+                f"{why['message']} "
+                f"Job {job_id}: {_counts(job['result'])}."
+            )
+            stopped = {**why, "message": " ".join(message.split())}
             raise CallFailed({"success": False, "error": stopped, "metadata": answer["metadata"]})
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
 
 
 def _counts(result: Json | None) -> str:
-    return (
-        ", ".join(f"{result[name]} {name}" for name in ("accepted", "unchanged", "rejected")) if result else "no rows"
-    )
+    return ", ".join(f"{result[name]} {name}" for name in COUNTS) if result else "no rows"
 
 
 def _add(report: Report, result: Json, names: list[str] | None) -> None:
-    for name in ("accepted", "rejected", "unchanged", "deleted"):
-        setattr(report, name, getattr(report, name) + result[name])
+    for name in COUNTS:
+        report.counts[name] += result[name]
     for reject in result["rejects"]:
         said = {key: value for key, value in reject.items() if value is not None}
-        if names is not None and 1 <= reject["line"] <= len(names):
-            said["file"] = names[reject["line"] - 1]
+        if names is not None:
+            said = _by_file(said, names)
         report.rejects.append(said)
+
+
+def _by_file(reject: Json, names: list[str]) -> Json:
+    """A rejected document as its owner knows it: the lines of the upload are ours, his are the files."""
+
+    def named(line: int) -> str:
+        return names[line - 1] if 1 <= line <= len(names) else f"file {line}"
+
+    reason = re.sub(r"\bline (\d+) has", lambda found: f"{named(int(found[1]))} has", reject["reason"])
+    rest = {name: value for name, value in reject.items() if name != "line"}
+    return {"file": named(reject["line"]), **rest, "reason": reason}
 
 
 def _file(path: Path, tell: Tell) -> Iterator[bytes]:
@@ -131,14 +182,23 @@ def _chunks(path: Path, size: int, tell: Tell) -> Iterator[bytes]:
             yield chunk
 
 
-def _documents(path: Path) -> list[tuple[str, Path]]:
-    """The documents below a folder by their names in it, in order; or the one file itself."""
+def _documents(path: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+    """The documents below a folder, in order, or the one file itself; then the names of the files passed over."""
+    wanted = ", ".join(DOCUMENT_SUFFIXES)
     if path.is_file():
-        return [(path.name, path)]
-    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in DOCUMENT_SUFFIXES and each.is_file())
+        if not _is_document(path):
+            raise NothingToIngest(f"{path} is not a document that can be taken in; nothing was sent. Give {wanted}.")
+        return [(path.name, path)], []
+    files = sorted(each for each in path.rglob("*") if each.is_file())
+    found = [(each.relative_to(path).as_posix(), each) for each in files if _is_document(each)]
     if not found:
-        raise NothingToIngest(f"There is no document below {path}: looked for {', '.join(DOCUMENT_SUFFIXES)}.")
-    return [(each.relative_to(path).as_posix(), each) for each in found]
+        raise NothingToIngest(f"There is no document below {path}: looked for {wanted}.")
+    others = (each.relative_to(path) for each in files if not _is_document(each))
+    return found, [each.as_posix() for each in others if not any(part.startswith(".") for part in each.parts)]
+
+
+def _is_document(path: Path) -> bool:
+    return path.suffix.lower() in DOCUMENT_SUFFIXES
 
 
 def _lines(documents: list[tuple[str, Path]], report: Report, sent: list[str], tell: Tell) -> Iterator[bytes]:
@@ -148,8 +208,8 @@ def _lines(documents: list[tuple[str, Path]], report: Report, sent: list[str], t
         try:
             line = DocumentFile(name=name, text=path.read_bytes().decode()).model_dump_json() + "\n"
         except (ValueError, OSError) as error:
-            report.rejected += 1
-            report.rejects.append({"line": place, "file": name, "reason": _why(error)})
+            report.counts["rejected"] += 1
+            report.rejects.append({"file": name, "reason": _why(error)})
             continue
         sent.append(name)
         tell("upload", place, len(documents))

@@ -55,7 +55,7 @@ class Operation:
 
     @property
     def path_fields(self) -> tuple[str, ...]:
-        """The input fields that are part of the path."""
+        """The input fields that are part of the path, as the wire spells them (`/groups/{id}/members/{userId}`)."""
         return tuple(re.findall(r"\{(\w+)\}", self.path))
 
     @property
@@ -98,7 +98,7 @@ OPERATIONS = table(
         hints=Hints(read_only=False, destructive=False, idempotent=False, open_world=True),
         effect=True,
         deadline=120,
-        command="complete PROMPT",
+        command="complete [PROMPT]",
         example={"prompt": "Which of our jackets are waterproof, and what do we promise on returns?", "maxTokens": 200},
     ),
     Operation(
