@@ -29,6 +29,7 @@ from mcp_types import (
 from mcp_types import Result as AnyResult
 from mcp_types.version import LATEST_MODERN_VERSION
 
+from mcp_server.identity import CORRELATION
 from mcp_server.tools import INSTRUCTIONS
 from stack.settings import Settings
 
@@ -37,6 +38,10 @@ CALL_SECONDS = 150.0
 
 Result = TypeVar("Result", bound=AnyResult)
 Context = ServerRequestContext[Any, Any]
+
+
+class _Stranger(httpx2.TransportError):
+    """What answers is not a front door of Cohort: every answer of one has an id to follow it by."""
 
 
 class Bridge:
@@ -48,6 +53,7 @@ class Bridge:
             headers={"X-API-Key": key, "X-User-Agent": "cohort-mcp-stdio"},
             timeout=httpx2.Timeout(CALL_SECONDS, connect=5),
             transport=transport,
+            event_hooks={"response": [_check]},
         )
 
     def server(self) -> Server[Any]:
@@ -96,6 +102,8 @@ class Bridge:
         first: BaseException = errors
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
+        if isinstance(first, _Stranger):
+            return MCPError(INTERNAL_ERROR, f"What answers at {self._url} is not Cohort ({first}). Check COHORT_URL.")
         return MCPError(
             INTERNAL_ERROR,
             f"The front door at {self._url} does not answer ({type(first).__name__}). Start one with `cohort up`, or "
@@ -112,6 +120,11 @@ class Bridge:
         asked = CallToolRequestParams(name=params.name, arguments=params.arguments, _meta=_own(context.meta))
         wants = context.meta is not None and "progress_token" in context.meta
         return await self._exchange(CallToolRequest(params=asked), CallToolResult, tell if wants else None)
+
+
+async def _check(response: httpx2.Response) -> None:
+    if CORRELATION not in response.headers:
+        raise _Stranger(f"status {response.status_code}")
 
 
 def _own(meta: RequestParamsMeta | None) -> RequestParamsMeta | None:
