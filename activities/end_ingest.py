@@ -29,8 +29,16 @@ class EndIngest:
             async with self._database.write() as tx:
                 await jobs.update(tx, id, status=end.status, result=end.counts, error=end.failure)
                 await ingest_rows.clear(tx, id)
-            await self._uploads.of(end.job.admitted.principal.user_id).delete(end.job.input.upload_id)
+            if _taken_in(end):
+                await self._uploads.of(end.job.admitted.principal.user_id).delete(end.job.input.upload_id)
             async with self._database.write() as tx:
                 await refresh_statistics(tx)
             await self._vectors.optimize("products" if end.job.kind == "products" else "passages")
         return Settled(written=1)
+
+
+def _taken_in(end: IngestEnd) -> bool:
+    """Whether nobody needs the upload again. Of the wrong kind, or stopped half way, it may be started once more."""
+    counts = end.counts
+    of_use = counts.accepted or counts.unchanged or counts.deleted or not counts.rejected
+    return end.status == "completed" and bool(of_use)

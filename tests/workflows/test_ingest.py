@@ -422,6 +422,21 @@ async def test_a_long_ingestion_goes_on_with_a_fresh_history(shop: Shop, monkeyp
     assert (await handle.describe()).history_length < 100
 
 
+async def test_an_upload_that_nothing_was_taken_of_may_be_started_again(shop: Shop) -> None:
+    upload = await shop.world.upload("kim", file_of([lamp("a"), lamp("b")]))
+    wrong = await shop.ingest([], upload=upload, kind="documents")
+    assert wrong.result is not None
+    assert (wrong.result.accepted, wrong.result.rejected) == (0, 2)
+    right = await shop.ingest([], upload=upload)
+    assert right.result is not None
+    assert right.result.accepted == 2
+    gone = await shop.accept([], upload=upload)
+    assert gone.error is not None
+    assert gone.error.code is ErrorCode.NOT_FOUND
+    assert "send the file again" in gone.error.message
+    assert "Search or list" not in gone.error.message
+
+
 async def test_jobs_are_their_callers(shop: Shop) -> None:
     job = await shop.ingest([lamp("a")])
     for user, id in (("pip", job.job_id), ("max", job.job_id), ("kim", "unknown"), ("kim", "x" * 64)):
