@@ -121,14 +121,16 @@ def indexes_of(kind: Kind) -> dict[str, FTS | Bitmap | BTree | LabelList]:
     return {**common, "document": BTree()}
 
 
-def _common(access: ObjectAccess, version: int, text: str, vector: Vector) -> dict[str, Any]:
+def access_columns(access: ObjectAccess) -> dict[str, Any]:
+    """Who may see a row's object."""
     return {
         "owner_group": access.owner_group,
         "access_level": access.access_level.value,
         "allowed_groups": sorted(access.allowed_groups),
         "restricted_groups": sorted(access.restricted_groups),
         "sensitive": access.sensitive,
-        "version": version,
-        "text": text,
-        "vector": vector,
     }
+
+
+def _common(access: ObjectAccess, version: int, text: str, vector: Vector) -> dict[str, Any]:
+    return {**access_columns(access), "version": version, "text": text, "vector": vector}
