@@ -9,7 +9,7 @@ from domain.base import Contract
 from domain.calls import AdmittedCall, Facts, Outcome, Work
 from domain.errors import CohortError
 from domain.groups import GroupPermissionsInput, GroupsListOutput
-from storage import groups
+from storage import group_views
 from storage.sql import Database
 from workflows import ports
 
@@ -38,6 +38,6 @@ class ReadGroups:
 async def _answer(tx: AsyncConnection, admitted: AdmittedCall) -> Contract:
     principal = admitted.principal
     if admitted.call.operation == "groups_list":
-        return GroupsListOutput(user_id=principal.user_id, groups=await groups.summaries(tx, principal))
+        return GroupsListOutput(user_id=principal.user_id, groups=await group_views.summaries(tx, principal))
     asked = input_of(admitted.call, GroupPermissionsInput)
-    return await groups.permissions(tx, principal, asked.id)
+    return await group_views.permissions(tx, principal, asked.id)

@@ -38,17 +38,29 @@ class GroupPermissionsInput(Contract):
 
 
 class PermissionOrigin(Contract):
-    """One permission that membership of a group brings, and the group that wrote it down."""
+    """One permission that membership of a group brings, and the group that wrote it down.
+
+    `yours` is what of it reaches you here: nothing where you are no direct member in force, less than all where the
+    scopes of your key are narrower.
+    """
 
     permission: str
     source: str
     kind: Literal["direct", "shared"]
+    yours: list[str]
 
 
 class GroupPermissionsOutput(Contract):
-    """Effective permissions of a group's direct members, and whether the caller is one."""
+    """Effective permissions of a group's direct members, and whether the caller is one.
+
+    `admin_level` is the group's own, `your_admin_level` yours in it (0 to 3), which a role can lower; `administered`
+    says whether you administer the group, through it or through one above.
+    """
 
     group_id: str
     member: bool
     access_level: Level
+    admin_level: int
+    your_admin_level: int
+    administered: bool
     permissions: list[PermissionOrigin]

@@ -5,6 +5,7 @@
 SQL `WHERE` and to a LanceDB filter. Nothing else in the code decides visibility.
 """
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, assert_never
@@ -85,11 +86,7 @@ class Principal(Contract):
 
     def permissions(self) -> list[str]:
         """Effective permission patterns, sorted: grants met with the key's scopes."""
-        granted = {grant.permission for grant in self.grants}
-        if not self.scopes:
-            return sorted(granted)
-        met = (meet(granted_one, scope) for granted_one in granted for scope in self.scopes)
-        return sorted({pattern for pattern in met if pattern})
+        return narrowed({grant.permission for grant in self.grants}, self.scopes)
 
 
 def covers(pattern: str, permission: str) -> bool:
@@ -97,6 +94,14 @@ def covers(pattern: str, permission: str) -> bool:
     resource, _, action = pattern.partition(":")
     wanted_resource, _, wanted_action = permission.partition(":")
     return resource in ("*", wanted_resource) and action in ("*", wanted_action)
+
+
+def narrowed(patterns: Iterable[str], scopes: Collection[str]) -> list[str]:
+    """What is left of `patterns` under a key with these scopes, sorted; no scopes narrow nothing."""
+    if not scopes:
+        return sorted(set(patterns))
+    met = (meet(pattern, scope) for pattern in patterns for scope in scopes)
+    return sorted({pattern for pattern in met if pattern})
 
 
 def meet(one: str, other: str) -> str | None:

@@ -1,6 +1,7 @@
-"""Groups, users, memberships and keys: their changes, each with its epochs and audit line, and what callers see.
+"""Changes of groups, users, memberships and keys, each with the epochs that it raises.
 
-Whether the actor may make a change is decided before these are called.
+Whether the actor may make a change is decided before these are called (`storage.authority`). Each writes its audit line
+too, except with `by=None`: an administrative call has one entry of its own, however many of these it takes.
 """
 
 import re
@@ -8,15 +9,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import CohortError, ErrorCode, invalid, not_found
-from domain.groups import GroupPermissionsOutput, GroupSummary, PermissionOrigin
 from domain.ids import GROUP_ID, OBJECT_ID
 from domain.keys import ApiKey, key_digest, new_key
-from domain.policy import Level, Principal
-from storage import audit, epochs, hierarchy
+from domain.policy import Level
+from storage import audit, epochs, hierarchy, retired
 from storage.audit import SYSTEM, Actor
 from storage.tables import GROUPS, KEYS, MEMBERSHIPS, USERS
 from storage.upserts import insert
@@ -39,7 +39,10 @@ async def create_group(
     tokens_per_minute: int | None = None,
     parallel: int | None = None,
     monthly_budget_micros: int | None = None,
-    by: Actor = SYSTEM,
+    providers: Sequence[str] = (),
+    models: Sequence[str] = (),
+    artifact_prefixes: Sequence[str] = (),
+    by: Actor | None = SYSTEM,
 ) -> None:
     """Add a group.
 
@@ -67,12 +70,12 @@ async def create_group(
         "tokens_per_minute": tokens_per_minute,
         "parallel": parallel,
         "monthly_budget_micros": monthly_budget_micros,
-        "providers": [],
-        "models": [],
-        "artifact_prefixes": [],
+        "providers": list(providers),
+        "models": list(models),
+        "artifact_prefixes": list(artifact_prefixes),
         "created_at": time.time(),
     }
-    await _add(tx, GROUPS, row, f"There is a group {group_id!r} already. Nothing was changed: choose another id.")
+    await _add(tx, GROUPS, "group", row)
     await epochs.bump(tx, [epochs.POLICY, epochs.of_group(group_id)])
     await _note(tx, by, "groups_create", f"group:{group_id}")
 
@@ -84,7 +87,7 @@ async def create_user(
     primary_group: str,
     name: str = "",
     role: int | None = None,
-    by: Actor = SYSTEM,
+    by: Actor | None = SYSTEM,
 ) -> None:
     """Add a user as a member of his primary group.
 
@@ -100,13 +103,13 @@ async def create_user(
         "created_at": time.time(),
         "disabled_at": None,
     }
-    await _add(tx, USERS, row, f"There is a user {user_id!r} already. Nothing was changed: choose another id.")
+    await _add(tx, USERS, "user", row)
     await _note(tx, by, "users_create", f"user:{user_id}")
     await add_member(tx, user_id, primary_group, role=role, by=by)
 
 
 async def add_member(
-    tx: AsyncConnection, user_id: str, group_id: str, *, role: int | None = None, by: Actor = SYSTEM
+    tx: AsyncConnection, user_id: str, group_id: str, *, role: int | None = None, by: Actor | None = SYSTEM
 ) -> None:
     """Make a user a direct member of a group, or give an existing member another role.
 
@@ -126,15 +129,23 @@ async def add_member(
     await _note(tx, by, "groups_add_member", f"group:{group_id}", f"user {user_id}, role {role}")
 
 
-async def remove_member(tx: AsyncConnection, user_id: str, group_id: str, *, by: Actor = SYSTEM) -> None:
-    """End a direct membership; ending one that is not there does nothing."""
-    gone = MEMBERSHIPS.delete().where(MEMBERSHIPS.c.user_id == user_id, MEMBERSHIPS.c.group_id == group_id)
+async def remove_member(tx: AsyncConnection, user_id: str, group_id: str, *, by: Actor | None = SYSTEM) -> None:
+    """End a direct membership; ending one that is not there does nothing.
+
+    A primary group that its user has left pays no more: the first of those that he is in takes its place.
+    """
+    mine = MEMBERSHIPS.c.user_id == user_id
+    gone = MEMBERSHIPS.delete().where(mine, MEMBERSHIPS.c.group_id == group_id)
     if (await tx.execute(gone)).rowcount:
+        first = await tx.scalar(select(func.min(MEMBERSHIPS.c.group_id)).where(mine))
+        if first is not None:
+            left = update(USERS).where(USERS.c.id == user_id, USERS.c.primary_group == group_id)
+            await tx.execute(left.values(primary_group=first))
         await epochs.bump(tx, [epochs.of_group(group_id)])
         await _note(tx, by, "groups_remove_member", f"group:{group_id}", f"user {user_id}")
 
 
-async def disable_user(tx: AsyncConnection, user_id: str, *, by: Actor = SYSTEM) -> None:
+async def disable_user(tx: AsyncConnection, user_id: str, *, by: Actor | None = SYSTEM) -> None:
     """Refuse all keys of a user from the next request on."""
     await tx.execute(update(USERS).where(USERS.c.id == user_id).values(disabled_at=time.time()))
     await _note(tx, by, "users_disable", f"user:{user_id}")
@@ -149,7 +160,7 @@ async def create_key(
     groups: Sequence[str] = (),
     scopes: Sequence[str] = (),
     expires_at: float | None = None,
-    by: Actor = SYSTEM,
+    by: Actor | None = SYSTEM,
 ) -> ApiKey:
     """Make a key; its token is in the answer and nowhere else. `pepper` is `Secrets.key("api-keys")`.
 
@@ -180,7 +191,7 @@ async def create_key(
     return key
 
 
-async def revoke_key(tx: AsyncConnection, key_id: str, *, by: Actor = SYSTEM) -> None:
+async def revoke_key(tx: AsyncConnection, key_id: str, *, by: Actor | None = SYSTEM) -> None:
     """Refuse a key from the next request on.
 
     Raises:
@@ -190,54 +201,6 @@ async def revoke_key(tx: AsyncConnection, key_id: str, *, by: Actor = SYSTEM) ->
     if not (await tx.execute(revoked)).rowcount:
         raise not_found("key in force")
     await _note(tx, by, "keys_revoke", f"key:{key_id}")
-
-
-async def summaries(tx: AsyncConnection, principal: Principal) -> list[GroupSummary]:
-    """The caller's groups in force: direct ones with what they bring, then the ancestors, each by id."""
-    world = await hierarchy.load(tx, above=principal.effective)
-    statement = select(MEMBERSHIPS.c.group_id, MEMBERSHIPS.c.role).where(MEMBERSHIPS.c.user_id == principal.user_id)
-    roles: dict[str, int | None] = {row.group_id: row.role for row in await tx.execute(statement)}
-    found: list[GroupSummary] = []
-    for group in sorted(principal.effective, key=lambda group: (group not in principal.direct, group)):
-        state, direct = world.groups[group], group in principal.direct
-        found.append(
-            GroupSummary(
-                id=group,
-                name=state.name,
-                parent=state.parent,
-                direct=direct,
-                access_level=state.access_level,
-                admin_level=state.level_of(roles.get(group)) if direct else 0,
-                permissions=_brought_by(principal, group),
-            )
-        )
-    return found
-
-
-async def permissions(tx: AsyncConnection, principal: Principal, group_id: str) -> GroupPermissionsOutput:
-    """What membership of a group brings, and where each permission comes from.
-
-    Raises:
-        CohortError: `not_found`, alike for a group that does not exist and for one that is none of the caller's.
-    """
-    world = await hierarchy.load(tx, above=[group_id] if GROUP_ID.fullmatch(group_id) else [])
-    mine = group_id in principal.effective or group_id in principal.administers or principal.administers_all()
-    if group_id not in world.groups or not mine:
-        raise not_found("group")
-    return GroupPermissionsOutput(
-        group_id=group_id,
-        member=group_id in principal.direct,
-        access_level=world.groups[group_id].access_level,
-        permissions=[
-            PermissionOrigin(permission=grant.permission, source=grant.source, kind=grant.kind)
-            for grant in world.grants(group_id)
-        ],
-    )
-
-
-def _brought_by(principal: Principal, group: str) -> list[str]:
-    own = principal.model_copy(update={"grants": tuple(grant for grant in principal.grants if grant.group == group)})
-    return own.permissions()
 
 
 def _check_shape(field: str, given: str, shape: re.Pattern[str]) -> None:
@@ -263,11 +226,16 @@ async def _check_user(tx: AsyncConnection, user_id: str) -> None:
         raise invalid(("userId", "there is no such user"))
 
 
-async def _add(tx: AsyncConnection, table: Table, row: dict[str, Any], taken: str) -> None:
+async def _add(tx: AsyncConnection, table: Table, kind: retired.Kind, row: dict[str, Any]) -> None:
     statement = insert(tx, table).values(row).on_conflict_do_nothing(index_elements=["id"]).returning(table.c.id)
-    if (await tx.execute(statement)).first() is None:
-        raise CohortError(ErrorCode.CONFLICT, taken)
+    if await retired.holds(tx, kind, row["id"]) or (await tx.execute(statement)).first() is None:
+        raise CohortError(
+            ErrorCode.CONFLICT,
+            f"The id {row['id']!r} is taken, or belonged to a {kind} that was deleted. Nothing was changed: choose "
+            "another id.",
+        )
 
 
-async def _note(tx: AsyncConnection, by: Actor, operation: str, what: str, reason: str = "") -> None:
-    await audit.append(tx, [audit.Entry(by, operation, object=what, reason=reason)])
+async def _note(tx: AsyncConnection, by: Actor | None, operation: str, what: str, reason: str = "") -> None:
+    if by is not None:
+        await audit.append(tx, [audit.Entry(by, operation, object=what, reason=reason)])

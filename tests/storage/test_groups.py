@@ -6,7 +6,7 @@ from sqlalchemy import select
 from domain.errors import CohortError, ErrorCode
 from domain.groups import GroupSummary
 from domain.policy import Level
-from storage import groups
+from storage import group_views, groups
 from storage.audit import Actor
 from storage.tables import AUDIT
 from tests.storage.worlds import PEPPER, World
@@ -14,7 +14,7 @@ from tests.storage.worlds import PEPPER, World
 
 async def test_summaries(world: World) -> None:
     async with world.database.read() as tx:
-        found = await groups.summaries(tx, await world.principal("rosa"))
+        found = await group_views.summaries(tx, await world.principal("rosa"))
     assert found == [
         GroupSummary(
             id="research",
@@ -39,7 +39,7 @@ async def test_summaries(world: World) -> None:
 
 async def test_a_role_shows_in_the_summary(world: World) -> None:
     async with world.database.read() as tx:
-        found = await groups.summaries(tx, await world.principal("both"))
+        found = await group_views.summaries(tx, await world.principal("both"))
     assert [(one.id, one.admin_level) for one in found] == [("research", 0), ("sales", 0), ("acme", 0)]
 
 
@@ -48,7 +48,7 @@ async def test_a_role_shows_in_the_summary(world: World) -> None:
 )
 async def test_permissions_say_where_they_come_from(world: World, user: str, group: str, member: bool) -> None:
     async with world.database.read() as tx:
-        found = await groups.permissions(tx, await world.principal(user), group)
+        found = await group_views.permissions(tx, await world.principal(user), group)
     assert (found.group_id, found.member) == (group, member)
     assert ("products:read", "acme", "shared") in [(p.permission, p.source, p.kind) for p in found.permissions]
     assert all(p.kind == "shared" or p.source == group for p in found.permissions)
@@ -61,7 +61,7 @@ async def test_hidden_groups_are_absent(world: World, user: str) -> None:
     for group in ("platform", "nowhere", "a\x00", "x" * 64, "' OR 1=1"):
         async with world.database.read() as tx:
             with pytest.raises(CohortError) as refusal:
-                await groups.permissions(tx, principal, group)
+                await group_views.permissions(tx, principal, group)
         bodies.add(refusal.value.body().model_dump_json())
     assert len(bodies) == 1
 
@@ -69,9 +69,9 @@ async def test_hidden_groups_are_absent(world: World, user: str) -> None:
 async def test_a_platform_administrator_sees_every_group_but_no_absent_one(world: World) -> None:
     root = await world.principal("root")
     async with world.database.read() as tx:
-        assert (await groups.permissions(tx, root, "partner")).member is False
+        assert (await group_views.permissions(tx, root, "partner")).member is False
         with pytest.raises(CohortError, match="no such group"):
-            await groups.permissions(tx, root, "nowhere")
+            await group_views.permissions(tx, root, "nowhere")
 
 
 async def test_refused_changes(world: World) -> None:
