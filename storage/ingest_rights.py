@@ -55,12 +55,12 @@ def level_for(principal: Principal, group: str, own: Level, asked: Level | None)
             f"Making objects public takes {PUBLISH} in this group; nothing was taken in. Leave accessLevel out, or ask "
             "for internal.",
         )
-    if asked.rank > _ceiling(principal).rank:
+    if asked.rank > ceiling(principal).rank:
         raise invalid(("accessLevel", f"must not be above your own clearance, which is {principal.clearance.value}"))
     return asked
 
 
-def _ceiling(principal: Principal) -> Level:
+def ceiling(principal: Principal) -> Level:
     """The highest level that this caller may give. Members of a public group own, and see, its internal objects."""
     return max(principal.clearance, Level.INTERNAL, key=lambda level: level.rank)
 
@@ -83,7 +83,7 @@ class Rights:
         level = row.access_level
         if level is Level.PUBLIC and not self.principal.may_in(self.group, PUBLISH):
             raise RowError("access_level", f"public takes the permission {PUBLISH} in this group")
-        if level is not None and level.rank > _ceiling(self.principal).rank:
+        if level is not None and level.rank > ceiling(self.principal).rank:
             raise RowError(
                 "access_level", f"{level.value} is above your own clearance, which is {self.principal.clearance.value}"
             )

@@ -91,9 +91,9 @@ async def store(tx: AsyncConnection, kind: ObjectKind, owner: str, drafts: Seque
     ids = [draft.id for draft in drafts]
     if len(set(ids)) != len(ids) or any(draft.access.owner_group != owner for draft in drafts):
         raise ValueError("the drafts of one call must have different ids and one owner")
-    await _lock(tx, owner)
+    await lock(tx, owner)
     known = await _known(tx, kind, owner, ids)
-    last = {**await _buried(tx, kind, owner, ids), **{object_id: row.version for object_id, row in known.items()}}
+    last = {**await buried(tx, kind, owner, ids), **{object_id: row.version for object_id, row in known.items()}}
     rows: list[Stored] = []
     for draft in drafts:
         before = known.get(draft.id)
@@ -105,20 +105,20 @@ async def store(tx: AsyncConnection, kind: ObjectKind, owner: str, drafts: Seque
     moved = [(draft, row) for draft, row in zip(drafts, rows, strict=True) if row.change != "unchanged"]
     if moved:
         before_levels = [known[row.id].level for _, row in moved if row.id in known]
-        await _raise_epochs(tx, kind, owner, [row.id for _, row in moved], before_levels, [r.access for _, r in moved])
+        await raise_epochs(tx, kind, owner, [row.id for _, row in moved], before_levels, [r.access for _, r in moved])
         await _write(tx, kind, owner, moved)
     return Upserted(tuple(rows))
 
 
 async def remove(tx: AsyncConnection, kind: ObjectKind, owner: str, ids: Collection[str]) -> list[str]:
     """Delete objects of one owner group; the ids of those that were there."""
-    await _lock(tx, owner)
+    await lock(tx, owner)
     known = await _known(tx, kind, owner, ids)
     if not known:
         return []
     gone = sorted(known)
-    await _raise_epochs(tx, kind, owner, gone, [row.level for row in known.values()], [])
-    await tx.execute(delete(OBJECT_GROUPS).where(_groups_of(kind, owner, gone)))
+    await raise_epochs(tx, kind, owner, gone, [row.level for row in known.values()], [])
+    await tx.execute(delete(OBJECT_GROUPS).where(groups_of(kind, owner, gone)))
     table = TABLES[kind]
     await tx.execute(delete(table).where(table.c.owner_group == owner, table.c.id.in_(gone)))
     statement = insert(tx, TOMBSTONES)
@@ -150,7 +150,7 @@ async def hidden(
     """
     if not ids:
         return set()
-    await _lock(tx, owner)
+    await lock(tx, owner)
     found = await access_of(tx, kind, [(owner, object_id) for object_id in ids])
     return {object_id for (_, object_id), (_, access) in found.items() if not visible(principal, access)}
 
@@ -194,7 +194,7 @@ async def access_of(tx: AsyncConnection, kind: ObjectKind, refs: Iterable[Ref]) 
     }
 
 
-async def _lock(tx: AsyncConnection, owner: str) -> None:
+async def lock(tx: AsyncConnection, owner: str) -> None:
     """Take turns with other writers of this owner's objects, so that every change has a version of its own."""
     statement = select(GROUPS.c.id).where(GROUPS.c.id == owner).with_for_update(key_share=True)
     if (await tx.execute(statement)).first() is None:
@@ -207,7 +207,8 @@ async def _known(tx: AsyncConnection, kind: ObjectKind, owner: str, ids: Collect
     return {row.id: _Known(row.version, row.digest, row.access_level) for row in await tx.execute(statement)}
 
 
-async def _buried(tx: AsyncConnection, kind: ObjectKind, owner: str, ids: Collection[str]) -> dict[str, int]:
+async def buried(tx: AsyncConnection, kind: ObjectKind, owner: str, ids: Collection[str]) -> dict[str, int]:
+    """The last versions of deleted objects."""
     c = TOMBSTONES.c
     statement = select(c.object_id, c.version).where(
         c.object_kind == kind, c.owner_group == owner, c.object_id.in_(sorted(ids))
@@ -215,7 +216,7 @@ async def _buried(tx: AsyncConnection, kind: ObjectKind, owner: str, ids: Collec
     return {row.object_id: row.version for row in await tx.execute(statement)}
 
 
-async def _raise_epochs(
+async def raise_epochs(
     tx: AsyncConnection,
     kind: ObjectKind,
     owner: str,
@@ -228,7 +229,7 @@ async def _raise_epochs(
     A level has an epoch for those who empty the caches of all its readers; a change of one group's objects does not
     raise it, since strangers would feel that in their own cache.
     """
-    named = await tx.execute(select(OBJECT_GROUPS.c.group_id).where(_groups_of(kind, owner, ids)).distinct())
+    named = await tx.execute(select(OBJECT_GROUPS.c.group_id).where(groups_of(kind, owner, ids)).distinct())
     groups, levels = {owner, *named.scalars()}, set(levels_before)
     for access in access_after:
         groups |= access.allowed_groups | access.restricted_groups
@@ -260,7 +261,7 @@ async def _write(tx: AsyncConnection, kind: ObjectKind, owner: str, moved: Seque
             for draft, row in moved
         ],
     )
-    await tx.execute(delete(OBJECT_GROUPS).where(_groups_of(kind, owner, [row.id for _, row in moved])))
+    await tx.execute(delete(OBJECT_GROUPS).where(groups_of(kind, owner, [row.id for _, row in moved])))
     listed = [
         {"object_kind": kind, "owner_group": owner, "object_id": row.id, "effect": effect, "group_id": group}
         for _, row in moved
@@ -271,6 +272,7 @@ async def _write(tx: AsyncConnection, kind: ObjectKind, owner: str, moved: Seque
         await tx.execute(OBJECT_GROUPS.insert(), listed)
 
 
-def _groups_of(kind: ObjectKind, owner: str, ids: Collection[str]) -> ColumnElement[bool]:
+def groups_of(kind: ObjectKind, owner: str, ids: Collection[str]) -> ColumnElement[bool]:
+    """The rows of `OBJECT_GROUPS` that list groups for these objects."""
     c = OBJECT_GROUPS.c
     return and_(c.object_kind == kind, c.owner_group == owner, c.object_id.in_(sorted(ids)))
