@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from activities.accept_ingests import AcceptIngests
+from activities.administer import Administer
+from activities.administration import Follow
 from activities.admit import Admit
 from activities.choose_routes import ChooseRoutes
 from activities.end_ingest import EndIngest
@@ -27,12 +29,14 @@ from storage.idempotency import IdempotencyKeys
 from storage.index_lag import is_behind
 from storage.indexing import Indexer
 from storage.pages import Pages
+from storage.reindexing import Reindexer
 
 
 def activities_of(parts: Parts) -> list[Callable[..., Any]]:
     """Every activity that workflows run beside themselves, or in the workflows' queue."""
     answers_key = parts.secrets.key("answers")
     keys, answers = IdempotencyKeys(answers_key), Answers(parts.database, answers_key)
+    indexer, pages = Indexer(parts.database, parts.vectors, parts.embedder), Pages(parts.secrets.key("pages"))
     return [
         Admit(parts.database, keys, answers).run,
         LookUp(parts.database, parts.cache, parts.calling.routes, answers).run,
@@ -43,12 +47,19 @@ def activities_of(parts: Parts) -> list[Callable[..., Any]]:
             parts.database,
             parts.vectors,
             parts.embedder,
-            Pages(parts.secrets.key("pages")),
+            pages,
             parts.redis,
             answers,
         ).run,
+        Administer(
+            parts.database,
+            answers,
+            pages,
+            Follow(Reindexer(parts.database, parts.vectors, indexer)),
+            parts.secrets.key("api-keys"),
+        ).run,
         AcceptIngests(parts.database, parts.uploads).run,
-        IngestSlices(parts.database, parts.uploads, Indexer(parts.database, parts.vectors, parts.embedder), keys).run,
+        IngestSlices(parts.database, parts.uploads, indexer, keys).run,
         EndIngest(parts.database, parts.uploads, parts.vectors).run,
         RetrieveDocuments(parts.database, parts.vectors, parts.embedder).run,
         FindProducts(parts.database, parts.vectors, parts.embedder).run,

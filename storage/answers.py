@@ -31,15 +31,21 @@ class Answers:
 
     async def put(self, call_id: str, data: dict[str, Any], *, now: float | None = None) -> None:
         """Keep the data of an answer; kept again, it takes the place of the one before."""
+        async with self._database.write() as tx:
+            await self.put_with(tx, call_id, data, now=now)
+
+    async def put_with(
+        self, tx: AsyncConnection, call_id: str, data: dict[str, Any], *, now: float | None = None
+    ) -> None:
+        """The same in the caller's transaction, so that an answer is there exactly where its change is."""
         content = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         row = {
             "call_id": call_id,
             "sealed": seal(self._cipher, content, call_id.encode()),
             "expires_at": (time.time() if now is None else now) + LIFETIME,
         }
-        async with self._database.write() as tx:
-            statement = insert(tx, ANSWERS).values(row)
-            await tx.execute(statement.on_conflict_do_update(index_elements=["call_id"], set_=row))
+        statement = insert(tx, ANSWERS).values(row)
+        await tx.execute(statement.on_conflict_do_update(index_elements=["call_id"], set_=row))
 
     async def get(self, call_id: str, *, now: float | None = None) -> dict[str, Any]:
         """The data of an answer.
@@ -47,9 +53,17 @@ class Answers:
         Raises:
             CohortError: `not_found`: there is none under this id, or no longer.
         """
-        current = ANSWERS.c.expires_at > (time.time() if now is None else now)
         async with self._database.read() as tx:
-            sealed = await tx.scalar(select(ANSWERS.c.sealed).where(ANSWERS.c.call_id == call_id, current))
+            return await self.get_with(tx, call_id, now=now)
+
+    async def get_with(self, tx: AsyncConnection, call_id: str, *, now: float | None = None) -> dict[str, Any]:
+        """The same in the caller's transaction.
+
+        Raises:
+            CohortError: `not_found`.
+        """
+        current = ANSWERS.c.expires_at > (time.time() if now is None else now)
+        sealed = await tx.scalar(select(ANSWERS.c.sealed).where(ANSWERS.c.call_id == call_id, current))
         if sealed is None:
             raise CohortError(
                 ErrorCode.NOT_FOUND, "The answer was kept for ten minutes and is gone. Make the call again."

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.ids import new_id
@@ -46,6 +47,11 @@ class Entry:
     reason: str = ""
     id: str = field(default_factory=new_id)
     at: float = field(default_factory=time.time)
+
+
+async def decision_of(tx: AsyncConnection, entry_id: str) -> str | None:
+    """The decision of an entry; None where there is no such entry."""
+    return await tx.scalar(select(AUDIT.c.decision).where(AUDIT.c.id == entry_id))
 
 
 async def append(tx: AsyncConnection, entries: Sequence[Entry]) -> int:

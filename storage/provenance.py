@@ -12,6 +12,9 @@ from domain.policy import ObjectAccess, Principal, visible
 from storage.objects import Ref, access_of
 from storage.policy_sql import TABLES, ObjectKind
 
+ADMINISTERED = "administered"
+"""The kind of what is no object: an answer about a group, which only its administrators read again."""
+
 
 async def authorised(tx: AsyncConnection, asks: Sequence[tuple[Principal, Sequence[Provenance]]]) -> list[bool]:
     """One answer an ask: every object exists in the version that was read, and is visible. Unknown kinds are refused.
@@ -28,6 +31,8 @@ async def authorised(tx: AsyncConnection, asks: Sequence[tuple[Principal, Sequen
 def _holds(
     known: dict[ObjectKind, dict[Ref, tuple[int, ObjectAccess]]], principal: Principal, item: Provenance
 ) -> bool:
+    if item.kind == ADMINISTERED:
+        return principal.administers_all() or item.owner_group in principal.administers
     for kind, rows in known.items():
         if kind == item.kind and (row := rows.get((item.owner_group, item.id))) is not None:
             version, access = row

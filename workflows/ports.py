@@ -114,6 +114,7 @@ read_groups: Port[Work, Answered] = Port("read_groups", Work, Answered)
 read_health: Port[Work, Answered] = Port("read_health", Work, Answered)
 accept_ingests: Port[Work, Answered] = Port("accept_ingests", Work, Answered)
 read_jobs: Port[Work, Answered] = Port("read_jobs", Work, Answered)
+administer: Port[Work, Answered] = Port("administer", Work, Answered)
 
 FAMILIES: dict[str, Port[Work, Answered]] = {
     "completions": look_up,
@@ -122,6 +123,7 @@ FAMILIES: dict[str, Port[Work, Answered]] = {
     "health": read_health,
     "ingestion": accept_ingests,
     "jobs": read_jobs,
+    "administration": administer,
 }
 """The activity that answers each family of operations, after admission."""
 
