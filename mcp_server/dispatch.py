@@ -15,6 +15,7 @@ from typing import Protocol
 
 from domain.calls import BatchOutcome, Call, CallBatch, Outcome
 from domain.errors import CohortError, ErrorCode, internal
+from mcp_server.unanswered import Unanswered
 
 IN_FLIGHT = 2
 """Executions of one lane at a time: one would be faster still, but let one slow call hold up its lane (ADR 0001)."""
@@ -200,11 +201,7 @@ class Dispatcher:
         except CohortError as error:
             failure = error
         except asyncio.CancelledError:
-            failure = CohortError(
-                ErrorCode.PROVIDER_UNAVAILABLE,
-                "This front door is stopping. The call may still be running; ask again.",
-                retry_after=1,
-            )
+            failure = Unanswered(ErrorCode.PROVIDER_UNAVAILABLE, "This front door is stopping.", retry_after=1)
             raise
         finally:
             lane.running -= 1
@@ -216,11 +213,7 @@ class Dispatcher:
 
 def deadline_exceeded() -> CohortError:
     """Nobody waits any longer; what was started may still end."""
-    return CohortError(
-        ErrorCode.DEADLINE_EXCEEDED,
-        "The answer did not come in time. The call may still be running; with an idempotency key a retry picks its "
-        "answer up instead of starting it again.",
-    )
+    return Unanswered(ErrorCode.DEADLINE_EXCEEDED, "The answer did not come in time.")
 
 
 def _unsettled() -> CohortError:
@@ -238,4 +231,4 @@ def _answer(waiting: _Waiting, outcome: Outcome | None, failure: CohortError) ->
     if outcome is not None:
         waiting.answer.set_result(outcome)
     else:
-        waiting.answer.set_exception(CohortError.of(failure.body()))
+        waiting.answer.set_exception(type(failure).of(failure.body()))

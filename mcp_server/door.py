@@ -16,6 +16,7 @@ from mcp_server import envelope
 from mcp_server.dispatch import Dispatcher
 from mcp_server.identity import Ids
 from mcp_server.operations import Operation
+from mcp_server.unanswered import Unanswered
 from storage.answers import Answers
 from storage.identity import Identity
 
@@ -84,7 +85,7 @@ class Door:
         try:
             caller, lane = await self.caller(asking)
             call = _call(operation, asking, caller, given)
-            outcome = await self._dispatcher.call(call, operation.family, lane)
+            outcome = await self._run(operation, call, lane)
             if outcome.error is not None:
                 raise CohortError.of(outcome.error)
             data = await self._answers.get(outcome.call_id) if outcome.stored else outcome.data
@@ -93,6 +94,12 @@ class Door:
         except CohortError as error:
             return Answer(envelope.failure(asking.ids, error, outcome), error)
         return Answer(envelope.success(asking.ids, data, outcome))
+
+    async def _run(self, operation: Operation, call: Call, lane: str) -> Outcome:
+        try:
+            return await self._dispatcher.call(call, operation.family, lane)
+        except Unanswered as error:
+            raise error.advised(effect=operation.effect) from None
 
 
 def _call(operation: Operation, asking: Asking, caller: Caller, given: Contract) -> Call:

@@ -18,6 +18,7 @@ from temporalio.service import KeepAliveConfig, RetryConfig, RPCError, RPCStatus
 from domain.calls import BatchOutcome, Call, CallBatch, Outcome
 from domain.errors import CohortError, ErrorCode, internal
 from mcp_server.dispatch import deadline_exceeded
+from mcp_server.unanswered import Unanswered
 from workflows import report
 from workflows.attributes import attributes_of
 from workflows.ports import TASK_QUEUE, TASK_TIMEOUT
@@ -38,10 +39,7 @@ _AWAY = (
     RPCStatusCode.UNKNOWN,  # a connection that broke in the middle
 )
 _NOT_STARTED = "The workflow server is away. Nothing was started; try again in a moment."
-_MAYBE_STARTED = (
-    "The workflow server did not answer. The call may have been started; with an idempotency key a retry picks its "
-    "answer up instead of starting it again."
-)
+_SILENT = "The workflow server did not answer."
 
 _TERMINATED = (
     "An operator ended the call before it was answered; what it had done by then is kept. To ask again, use a new "
@@ -149,14 +147,14 @@ class TemporalEngine:
         except WorkflowAlreadyStartedError:
             return  # a repeated request of ours reached the server twice: it is this very batch
         except TimeoutError as error:
-            raise _unavailable(_MAYBE_STARTED) from error
+            raise _unanswered(_SILENT) from error
         except RPCError as error:
             if error.status not in _AWAY:
                 _log.error("could not start %s: %s", _id(batch), error)
                 raise internal() from error
             # Only a connection that was never made is sure not to have carried the request.
             refused = error.status == RPCStatusCode.UNAVAILABLE and "connect" in error.message
-            raise _unavailable(_NOT_STARTED if refused else _MAYBE_STARTED) from error
+            raise (_unavailable(_NOT_STARTED) if refused else _unanswered(_SILENT)) from error
         except (RuntimeError, TemporalError) as error:
             # A lazy client's first connection fails with a plain RuntimeError.
             _log.warning("could not reach the workflow server: %s", error)
@@ -178,10 +176,7 @@ def _failed(error: RPCError | WorkflowFailureError, workflow_id: str, timed_out:
     """Why an execution gave no outcome, without anything internal."""
     if isinstance(error, RPCError):
         if error.status in _AWAY:
-            return _unavailable(
-                "The workflow server went away while the call was running. The call may still be running; with an "
-                "idempotency key a retry picks its answer up instead of starting it again."
-            )
+            return _unanswered("The workflow server went away while the call was running.")
         _log.error("could not follow %s: %s", workflow_id, error)
         return internal()
     match error.cause:
@@ -196,3 +191,7 @@ def _failed(error: RPCError | WorkflowFailureError, workflow_id: str, timed_out:
 
 def _unavailable(message: str) -> CohortError:
     return CohortError(ErrorCode.PROVIDER_UNAVAILABLE, message, retry_after=1)
+
+
+def _unanswered(message: str) -> CohortError:
+    return Unanswered(ErrorCode.PROVIDER_UNAVAILABLE, message, retry_after=1)

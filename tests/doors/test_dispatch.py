@@ -17,6 +17,7 @@ from domain.errors import CohortError, ErrorCode
 from domain.ids import new_id
 from mcp_server.dispatch import BATCH_CALLS, IN_FLIGHT, Dispatcher
 from mcp_server.engine import TemporalEngine
+from mcp_server.unanswered import Unanswered
 from stack import processes
 from tests.doors.calls import a_call, door_client, echo_worker
 from tests.support.servers import free_port
@@ -262,7 +263,8 @@ async def test_a_temporal_that_goes_away_meanwhile_is_said_and_a_restarted_one_i
         await running
     assert time.monotonic() - began < 3
     assert gone.value.code is ErrorCode.PROVIDER_UNAVAILABLE
-    assert "may still be running" in gone.value.message
+    assert isinstance(gone.value, Unanswered)
+    assert "while the call was running" in gone.value.message
     began = time.monotonic()
     with pytest.raises(CohortError, match="Nothing was started"):
         await dispatcher.call(a_call(), "products", "acme")
