@@ -12,7 +12,7 @@ from domain.calls import Call, Caller, CallLabels, Outcome
 from domain.envelope import RequestMetadata
 from domain.errors import CohortError, internal
 from domain.policy import Principal
-from mcp_server import envelope
+from mcp_server import envelope, own_health
 from mcp_server.dispatch import Dispatcher
 from mcp_server.identity import Ids
 from mcp_server.operations import Operation
@@ -47,10 +47,11 @@ class Answer:
 class Door:
     """The one way from a door to the workflows, shared by REST and MCP."""
 
-    def __init__(self, identity: Identity, dispatcher: Dispatcher, answers: Answers) -> None:
+    def __init__(self, identity: Identity, dispatcher: Dispatcher, answers: Answers, version: str) -> None:
         self._identity = identity
         self._dispatcher = dispatcher
         self._answers = answers
+        self._version = version
 
     async def check(self, token: str) -> None:
         """Let only valid keys on.
@@ -96,10 +97,20 @@ class Door:
         return Answer(envelope.success(asking.ids, data, outcome))
 
     async def _run(self, operation: Operation, call: Call, lane: str) -> Outcome:
+        began = time.monotonic()
         try:
             return await self._dispatcher.call(call, operation.family, lane)
-        except Unanswered as error:
-            raise error.advised(effect=operation.effect) from None
+        except CohortError as error:
+            if own_health.stands_in_for(operation.family, error):
+                return await self._own_health(call, error, time.monotonic() - began)
+            raise error.advised(effect=operation.effect) if isinstance(error, Unanswered) else error from None
+
+    async def _own_health(self, call: Call, error: CohortError, waited: float) -> Outcome:
+        """Nobody has admitted this call, so whether the caller may still ask is read here."""
+        began = time.monotonic()
+        principal = await self._identity.principal(call.caller)
+        read = time.monotonic() - began
+        return own_health.outcome(call.id, principal, error, waited=waited, read=read, version=self._version)
 
 
 def _call(operation: Operation, asking: Asking, caller: Caller, given: Contract) -> Call:

@@ -189,7 +189,7 @@ OPERATIONS = table(
         method="GET",
         path="/api/v1/health/detailed",
         hints=READS,
-        deadline=10,
+        deadline=5,
         command="health",
     ),
     Operation(
