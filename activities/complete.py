@@ -1,6 +1,7 @@
 """Call one provider, once: retries and fallbacks are the workflow's."""
 
 import time
+from dataclasses import replace
 
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -42,7 +43,8 @@ class Complete:
                 ErrorCode.PROVIDER_UNAVAILABLE,
                 "The chosen provider is not set up on the worker that took the call. Try again.",
             )
-        route = self._table[task.route.name]
+        own = self._table[task.route.name]
+        route = replace(own, timeout=min(own.timeout, task.route.timeout))
         framed = frame(task.input, task.sources, route.context_tokens)
         async with beating(route.name):
             reply = await self._attempt(route, task, framed.messages)
