@@ -94,6 +94,7 @@ class LiteLLMProvider:
                 # Where a provider's answer has wrong types, pydantic would print pieces of it to the log.
                 warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
                 library: Any = importlib.import_module("litellm")
+                library.ModelResponse()  # builds its models now, while no call waits for it
                 library.suppress_debug_info = True
                 library.cache = None
                 logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
