@@ -5,7 +5,6 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
-from importlib import metadata
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,9 +20,11 @@ from mcp_server import codec, envelope, logs, mcp_gate, openapi, page, rest, upl
 from mcp_server.dispatch import Dispatcher
 from mcp_server.door import Door
 from mcp_server.engine import TemporalEngine, connect
+from mcp_server.hosts import Hosts
 from mcp_server.http import Outermost, Reply, Resource, ids_of, on_fault, on_http, on_refusal
 from mcp_server.mcp_door import server
 from mcp_server.operations import OPERATIONS, Operation
+from mcp_server.version import version
 from stack import telemetry
 from stack.settings import BadSettings, Settings
 from storage.answers import Answers
@@ -33,14 +34,6 @@ from workflows.converter import SealingCodec, data_converter
 
 STOP_SECONDS = 8
 """How long a stopping front door lets its callers have their answers."""
-
-
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("cohort")
-    except metadata.PackageNotFoundError:
-        return "0.0.0+source"
 
 
 def create_app(
@@ -61,8 +54,7 @@ def create_app(
     dispatcher = Dispatcher(engine)
     identity, answers = Identity(database, secrets.key("api-keys")), Answers(database, secrets.key("answers"))
     door = Door(identity, dispatcher, answers, version())
-    hosts = ["127.0.0.1", "localhost", "[::1]", settings.host, *settings.allowed_hosts]
-    manager = mcp_gate.session_manager(server(operations, door, version()), hosts)
+    manager = mcp_gate.session_manager(server(operations, door, version()))
     ui = f":{settings.temporal_ui_port}"
 
     @contextlib.asynccontextmanager
@@ -76,7 +68,7 @@ def create_app(
         routes=[
             *rest.routes(operations, door),
             upload_door.route(door, Uploads(resolved.uploads_url)),
-            Route("/mcp", endpoint=mcp_gate.Gate(manager.handle_request, door)),
+            Route(mcp_gate.PATH, endpoint=mcp_gate.Gate(manager.handle_request, door)),
             *codec.routes(
                 SealingCodec(payloads), resolved.codec_token, (f"http://127.0.0.1{ui}", f"http://localhost{ui}"), door
             ),
@@ -85,7 +77,7 @@ def create_app(
             *page.routes(operations, version()),
             Route("/", endpoint=Resource({"GET": _to_docs})),
         ],
-        middleware=[Middleware(Outermost)],
+        middleware=[Middleware(Outermost), Middleware(Hosts, names=[settings.host, *settings.allowed_hosts])],
         exception_handlers={CohortError: on_refusal, HTTPException: on_http, Exception: on_fault},
         lifespan=lifespan,
     )
