@@ -7,6 +7,7 @@ import pytest
 
 from storage import migrate
 from storage.sql import Database
+from tests.storage.offices import Office, office
 from tests.storage.worlds import World, small_world
 
 
@@ -31,3 +32,9 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 async def world(database: Database) -> World:
     """Groups, users and keys (`tests.storage.worlds`)."""
     return await small_world(database)
+
+
+@pytest.fixture
+async def at_office(database: Database) -> Office:
+    """Groups with administrators, and their users (`tests.storage.offices`)."""
+    return await office(database)
