@@ -6,6 +6,7 @@ rounds and gets 1,000 of them there; nothing else tells the two runs apart.
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def configure(config: pytest.Config) -> None:
             terminal = os.fdopen(os.dup(2), "w")
     config.stash[_PROOF] = Proof(scale, terminal)
     # Properties of pure functions repeat themselves long before the engines do.
-    settings.register_profile(PROPERTIES, max_examples=round(500 * min(scale, 4)) or 1, deadline=None)
+    settings.register_profile(PROPERTIES, max_examples=round(500 * min(max(scale, 1), 4)), deadline=None)
 
 
 def proof_of(config: pytest.Config) -> Proof:
@@ -123,4 +124,4 @@ def summary(config: pytest.Config) -> None:
         table.add_column(heading, justify="right" if heading in ("amount", "seconds", "a second") else "left")
     for one in proof.figures:
         table.add_row(one.name, f"{one.amount:,} {one.unit}", f"{one.seconds:,.1f}", f"{one.rate:,.0f}", one.note)
-    Console().print(table)
+    (Console() if sys.stdout.isatty() else Console(width=140)).print(table)
