@@ -103,7 +103,9 @@ async def test_changes_that_are_refused(
 async def test_what_a_group_has_already_is_kept_by_an_administrator_who_lacks_it(at_office: Office) -> None:
     after = await at_office.change("ann", group_changes.change, changed("lab", permissions=["models:*"], name="Lab 2"))
     assert after.permissions == ["models:*"]
-    assert (await at_office.change("ann", group_changes.change, changed("acme", monthly_budget=50))).monthly_budget == 50
+    assert (
+        await at_office.change("ann", group_changes.change, changed("acme", monthly_budget=50))
+    ).monthly_budget == 50
 
 
 async def test_a_move_takes_both_ends(at_office: Office) -> None:
