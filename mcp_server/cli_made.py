@@ -2,6 +2,8 @@
 
 import contextlib
 import inspect
+import json
+import shlex
 import shutil
 import sys
 from collections.abc import Generator
@@ -29,8 +31,11 @@ Idempotency = Annotated[
 
 _TYPES: dict[str, type] = {"integer": int, "number": float, "boolean": bool}
 _HELP = {
-    "products": "Search the catalogue.",
-    "groups": "Your groups and what they let you do.",
+    "products": "Search the catalogue, and say who may see what of it.",
+    "documents": "Say who may see a document.",
+    "groups": "Your groups and what they let you do; groups and members that you administer.",
+    "users": "Users whom you administer.",
+    "keys": "Your API keys and those that you administer.",
     "jobs": "Follow long-running calls.",
 }
 
@@ -38,8 +43,9 @@ _HELP = {
 def add_commands(app: typer.Typer, operations: dict[str, Operation] = OPERATIONS) -> None:
     """A command for every operation that has a spelling for one (`products search [QUERY]`)."""
     groups: dict[str, typer.Typer] = {}
-    for operation in operations.values():
-        words = operation.command.split() if operation.command else []
+    spelt = [(operation, each) for operation in operations.values() for each in (operation.command, operation.also)]
+    for operation, spelling in spelt:
+        words = spelling.split() if spelling else []
         names = [word for word in words if word.islower()]
         if not names or names == ["health"]:
             continue
@@ -49,7 +55,10 @@ def add_commands(app: typer.Typer, operations: dict[str, Operation] = OPERATIONS
                 groups[names[0]] = typer.Typer(help=_HELP.get(names[0]), no_args_is_help=True)
                 app.add_typer(groups[names[0]], name=names[0])
             target = groups[names[0]]
-        target.command(names[-1], help=operation.summary)(_command(operation, words))
+        fields = [field for field in fields_of(operation.input) if spelling != operation.also or _named(field, words)]
+        target.command(names[-1], help=operation.summary, epilog=_example(operation, words, fields))(
+            _command(operation, words, fields)
+        )
 
 
 def settings() -> Settings:
@@ -132,10 +141,33 @@ def _run(operation: Operation, given: Json, group: str | None, key: str | None, 
         fail(str(away), FAILED)
 
 
-def _command(operation: Operation, words: list[str]) -> Any:
+def _named(field: FlatField, words: list[str]) -> bool:
+    """Whether a spelling has the field as a positional argument."""
+    return field.name.upper() in (word.strip("[]") for word in words)
+
+
+def _example(operation: Operation, words: list[str], fields: list[FlatField]) -> str | None:
+    """The operation's example, as one types it."""
+    if not operation.example:
+        return None
+    given = [(field, operation.example[field.wire_name]) for field in fields if field.wire_name in operation.example]
+    values = {field.name.upper(): value for field, value in given}
+    typed = [word if word.islower() else _typed(values.get(word.strip("[]"), word)) for word in words]
+    for field, value in given:
+        if not _named(field, words):
+            option = f"--{field.name.replace('_', '-')}"
+            typed += [f"{option} {_typed(each)}" for each in (value if _repeats(field) else [value])]
+    return f"Example: cohort {' '.join(typed)}"
+
+
+def _typed(value: Any) -> str:
+    """A value as a shell takes it."""
+    return shlex.quote(json.dumps(value) if isinstance(value, dict | list | bool) else str(value))
+
+
+def _command(operation: Operation, words: list[str], fields: list[FlatField]) -> Any:
     """A function whose signature Typer reads its arguments and options from."""
     positional = {word.strip("[]").lower(): word.startswith("[") for word in words if not word.islower()}
-    fields = fields_of(operation.input)
 
     def command(**given: Any) -> None:
         own = {field.name: _read(field, given[field.name]) for field in fields}
@@ -158,7 +190,7 @@ def _parameter(field: FlatField, positional: dict[str, bool]) -> inspect.Paramet
     said = field.schema.get("description") or None
     kind: Any = _TYPES.get(str(field.schema.get("type")), str)
     if _repeats(field):
-        kind, said = list[str], f"{said or ''} Repeat it for several.".strip()
+        kind, said = list[str], f"{said or ''} Repeat it for several, '' for none.".strip()
     elif field.schema.get("type") in ("object", "array"):
         said = f"{said or ''} As JSON.".strip()
     if choices := field.schema.get("enum"):
@@ -179,7 +211,7 @@ def _repeats(field: FlatField) -> bool:
 
 def _read(field: FlatField, value: Any) -> Any:
     if isinstance(value, list):
-        return cast(list[str], value) or None
+        return [] if value == [""] else cast(list[str], value) or None
     if not isinstance(value, str) or field.schema.get("type") not in ("object", "array"):
         return value
     import orjson

@@ -26,6 +26,7 @@ _TAGS = {
     "health": "Health",
     "ingestion": "Administration: taking files in",
     "jobs": "Long-running calls",
+    "administration": "Administration: groups, users, keys, and who may see what",
 }
 
 

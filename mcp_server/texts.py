@@ -112,10 +112,17 @@ def _group(s: Style, one: Json) -> list[str]:
 
 
 def _permissions(s: Style, data: Json) -> str:
-    member = "You are a direct member." if data["member"] else "You are not a direct member."
-    said = f"Permissions of group {s.code(data['groupId'])} (access level {s.text(data['accessLevel'])}). {member}"
-    rows = [[s.code(one["permission"]), s.text(one["source"]), s.text(one["kind"])] for one in data["permissions"]]
-    return f"{said}\n\n{s.table(('permission', 'written down by', 'kind'), rows)}"
+    member = "You are a direct member" if data["member"] else "You are not a direct member"
+    also = ", and you administer it" if data["administered"] else ""
+    said = (
+        f"Permissions of group {s.code(data['groupId'])} (access level {s.text(data['accessLevel'])}, admin level "
+        f"{data['adminLevel']}). {member}, with admin level {data['yourAdminLevel']} here{also}."
+    )
+    rows = [
+        [s.code(one["permission"]), s.text(one["source"]), s.text(one["kind"]), _names(s, one["yours"])]
+        for one in data["permissions"]
+    ]
+    return f"{said}\n\n{s.table(('permission', 'written down by', 'kind', 'yours now'), rows)}"
 
 
 def _health(s: Style, data: Json) -> str:

@@ -71,7 +71,7 @@ def test_a_name_or_a_route_twice_is_refused() -> None:
         table(WEATHER, dataclasses.replace(WEATHER, path="/elsewhere"))
 
 
-def test_agents_get_six_tools_with_all_four_annotations_and_flat_arguments() -> None:
+def test_agents_get_eight_tools_with_all_four_annotations_and_flat_arguments() -> None:
     offered = [tool_of(operation) for operation in tools()]
     assert [tool.name for tool in offered] == [
         "completions_create",
@@ -80,6 +80,8 @@ def test_agents_get_six_tools_with_all_four_annotations_and_flat_arguments() -> 
         "groups_list",
         "groups_permissions",
         "health_check",
+        "groups_add_member",
+        "groups_remove_member",
     ]
     for tool in offered:
         hints = tool.annotations
@@ -92,7 +94,7 @@ def test_agents_get_six_tools_with_all_four_annotations_and_flat_arguments() -> 
         assert all(name == name.lower() for name in properties)
         assert "group_context" in properties
         assert "$ref" not in str(tool.input_schema)
-        assert ("idempotency_key" in properties) == (tool.name == "completions_create")
+        assert ("idempotency_key" in properties) == OPERATIONS[tool.name].effect
         assert len(str(tool.output_schema)) < 1_500
 
 
