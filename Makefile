@@ -8,16 +8,23 @@ LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes 
 UV := $(shell command -v uv || echo pipx run uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench format docs histories lock clean
+.PHONY: help up test isolation mutants check bench format docs histories lock clean
 
 help:  ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
 up: $(STAMPS)/project  ## install, then run the whole stack until Ctrl-C
 	@exec $(BIN)/cohort up
 
 test: $(STAMPS)/dev  ## run all tests
 	@$(BIN)/pytest $(ARGS)
+
+isolation: $(STAMPS)/dev  ## prove at full length that groups are kept apart (minutes)
+	@$(BIN)/pytest tests/isolation --isolation-scale 20 $(ARGS)
+	@$(BIN)/python -m tests.isolation.mutants --quick
+
+mutants: $(STAMPS)/dev  ## break the code on purpose, and see that its tests notice (minutes)
+	@$(BIN)/python -m tests.isolation.mutants $(ARGS)
 
 check: $(STAMPS)/dev  ## formatting, lint, types, import rules, generated docs
 	@echo "ruff format"; $(BIN)/ruff format --check --quiet .
@@ -28,6 +35,9 @@ check: $(STAMPS)/dev  ## formatting, lint, types, import rules, generated docs
 
 bench: $(STAMPS)/dev  ## measure, and write bench/results/
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-isolation: $(STAMPS)/dev  ## ask Cohort and the LiteLLM proxy, side by side, whether they keep groups apart
+	@$(BIN)/python -m bench.isolation $(ARGS)
 
 format: $(STAMPS)/dev  ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -42,9 +52,10 @@ lock:  ## choose newer versions and write their hashes to requirements/
 	$(UV) $(LOCK) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(UV) $(LOCK) --upgrade --group dev -c requirements/runtime.txt pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(UV) $(LOCK) --upgrade --no-deps requirements/model.in -o requirements/model.txt
+	$(UV) $(LOCK) --upgrade requirements/litellm-proxy.in -o requirements/litellm-proxy.txt
 
 clean:  ## remove what was installed and generated; the state in .cohort stays
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis bench/results *.egg-info
+	rm -rf .venv .venv-bench .pytest_cache .ruff_cache .hypothesis bench/results *.egg-info
 	find . -name __pycache__ -type d -not -path './.cohort/*' -exec rm -rf {} +
 
 # Each stamp is newer than the files that it was made from, so that nothing is installed twice.

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import CohortError
 from domain.policy import Principal, matches, visibility
 from tests.isolation.engines import Sql
 from tests.isolation.reference import Ask, Group, Ref, with_ancestors
-from tests.isolation.worlds import GROUPS, PERMISSIONS, access_of, every_thing, worlds
+from tests.isolation.worlds import GROUPS, PERMISSIONS, access_of, every_thing, telling_world, worlds
 from tests.support.proofs import Proof
 
 EXAMPLES = 30
@@ -61,6 +61,8 @@ def test_contexts_bounds_and_scopes_never_widen(snapshots: Snapshots, proof: Pro
     with proof.progress("narrowing never widens", proof.of(EXAMPLES), "worlds") as doing:
 
         @thorough(proof)
+        @example(telling_world(), {"a": None}, None, ("models:read",))
+        @example(telling_world(), {"a": None, "d": None}, "b", ("*:read",))
         @given(worlds(), roles, st.one_of(st.none(), st.sampled_from(GROUPS)), scopes)
         def narrow(
             world: dict[str, Group], held: dict[str, int | None], override: str | None, key: tuple[str, ...]
@@ -96,6 +98,8 @@ def test_overrides_stay_in_the_administered_subtree_and_need_a_free_key(snapshot
     with proof.progress("overrides stay below", proof.of(EXAMPLES), "worlds") as doing:
 
         @thorough(proof)
+        @example(telling_world(), {"a": None, "d": None})
+        @example(telling_world(), {"a": 1, "e": 2, "f": None})
         @given(worlds(), roles)
         def override(world: dict[str, Group], held: dict[str, int | None]) -> None:
             nonlocal allowed
