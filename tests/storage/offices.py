@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.calls import Caller
@@ -58,6 +58,26 @@ class Office(World):
             assert await self.epochs() == before
             return error
         raise AssertionError(f"{user} was allowed to: {done}")
+
+    async def cost(
+        self, user: str, operation: Callable[[AsyncConnection, Caller, Given], Awaitable[Change]], given: Given
+    ) -> int:
+        """How many statements a refusal takes."""
+        statements = 0
+
+        def executed(*_: object) -> None:
+            nonlocal statements
+            statements += 1
+
+        async with self.database.read() as tx:
+            connection = tx.sync_connection
+            assert connection is not None
+            event.listen(connection, "before_cursor_execute", executed)
+            try:
+                await operation(tx, self.caller(user), given)
+            except CohortError:
+                return statements
+        raise AssertionError(f"{user} was allowed to")
 
     async def epochs(self) -> dict[str, int]:
         """Every epoch there is."""

@@ -4,18 +4,26 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.administration import AccessInput, MemberAddInput
+from domain.calls import Caller
 from domain.errors import ErrorCode
 from domain.policy import Level
 from storage import documents, epochs, groups, products
 from storage.administration import access, members
+from storage.administration.change import Change
 from storage.documents import NewDocument
+from storage.policy_sql import ObjectKind
 from tests.storage.catalogue import row
 from tests.storage.offices import Office, group_epoch
 
-PRODUCT: Any = partial(lambda kind, tx, caller, asked: access.change(tx, kind, caller, asked), "product")
-DOCUMENT: Any = partial(lambda kind, tx, caller, asked: access.change(tx, kind, caller, asked), "document")
+
+async def _of(kind: ObjectKind, tx: AsyncConnection, caller: Caller, asked: AccessInput) -> Change:
+    return await access.change(tx, kind, caller, asked)
+
+
+PRODUCT, DOCUMENT = partial(_of, "product"), partial(_of, "document")
 
 
 def to(object_id: str, **more: Any) -> AccessInput:
@@ -101,7 +109,10 @@ async def test_changes_that_are_refused(
 
 async def test_hidden_and_absent_objects_are_answered_alike(stocked: Office) -> None:
     said = {
-        (await stocked.refused("max", PRODUCT, to(one, sensitive=True))).body().model_dump_json()
+        (
+            (await stocked.refused("max", PRODUCT, to(one, sensitive=True))).body().model_dump_json(),
+            await stocked.cost("max", PRODUCT, to(one, sensitive=True)),
+        )
         for one in ("tent", "nothing", "x" * 128, "' OR 1=1")
     }
     assert len(said) == 1

@@ -140,14 +140,17 @@ async def test_a_move_confers_no_shared_permission_that_the_mover_lacks(at_offic
 
 
 async def test_hidden_and_absent_groups_are_answered_alike(at_office: Office) -> None:
-    said = set[str]()
+    said, costs = set[str](), dict[str, set[int]]()
     for group in ("rival", "platform", "nowhere", "x" * 100, "' OR 1=1"):
-        for operation, given in (
+        cases: list[tuple[Any, Any]] = [
             (group_changes.change, changed(group, name="Mine")),
             (group_deletion.remove, GroupDeleteInput(id=group)),
-        ):
+        ]
+        for operation, given in cases:
             said.add((await at_office.refused("ann", operation, given)).body().model_dump_json())
+            costs.setdefault(str(operation), set()).add(await at_office.cost("ann", operation, given))
     assert len(said) == 1
+    assert [len(each) for each in costs.values()] == [1, 1]
 
 
 async def test_a_group_in_use_is_not_deleted_and_says_what_it_has(at_office: Office) -> None:
