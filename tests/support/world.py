@@ -19,6 +19,7 @@ from activities.worker import SANDBOX, provider_worker, workflow_worker
 from domain.calls import BatchOutcome, Call, CallBatch, Caller, CallLabels, Outcome
 from domain.ids import new_id
 from domain.policy import Level
+from mcp_server.administration import ADMINISTRATION
 from mcp_server.dispatch import Dispatcher
 from mcp_server.engine import TemporalEngine
 from storage import documents, groups, migrate
@@ -42,12 +43,14 @@ FAMILY_OF = {
     "health_check": "health",
     "products_ingest": "ingestion",
     "jobs_get": "jobs",
+    **{operation.name: operation.family for operation in ADMINISTRATION},
 }
 PERMISSION_OF = {
     "completions_create": "completions:create",
     "products_search": "products:read",
     "products_get": "products:read",
     "products_ingest": "products:write",
+    **{operation.name: operation.permission for operation in ADMINISTRATION},
 }
 
 
