@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from domain.ingestion import Kind
 from domain.keys import key_digest, parse_key
 from domain.policy import Level
-from storage import groups
+from storage import groups, retired
 from storage.tables import GROUPS, KEYS, USERS
 
 FOLDER = Path(__file__).parent
@@ -79,11 +79,16 @@ DEMO_USERS = {"admin": "platform", "research": "acme-research", "sales": "acme-s
 async def build(tx: AsyncConnection, *, pepper: bytes, known: Mapping[str, str]) -> dict[str, str]:
     """Make what is missing of groups, users and keys; gives a token for each user.
 
+    What an administrator has deleted stays so, with whatever stood below it.
+
     `known` holds the tokens of an earlier start: those still in force are kept. `pepper` is `Secrets.key("api-keys")`.
     """
     there = await _ids(tx, GROUPS)
+    gone = await retired.ids(tx, "group", *(group.id for group in DEMO_GROUPS))
     for group in DEMO_GROUPS:
-        if group.id not in there:
+        if group.parent in gone:
+            gone.add(group.id)
+        if group.id not in there | gone:
             await groups.create_group(
                 tx,
                 group.id,
@@ -94,9 +99,11 @@ async def build(tx: AsyncConnection, *, pepper: bytes, known: Mapping[str, str])
                 permissions=group.permissions,
                 shared_permissions=group.shared,
             )
-    there = await _ids(tx, USERS)
+    there, left = await _ids(tx, USERS), await retired.ids(tx, "user", *DEMO_USERS)
     tokens: dict[str, str] = {}
     for user, group in DEMO_USERS.items():
+        if user in left or (user not in there and group in gone):
+            continue
         if user not in there:
             await groups.create_user(tx, user, primary_group=group)
         token = known.get(user, "")
@@ -107,8 +114,8 @@ async def build(tx: AsyncConnection, *, pepper: bytes, known: Mapping[str, str])
 
 
 async def is_there(tx: AsyncConnection) -> bool:
-    """Whether the users of the demo world exist."""
-    return set(DEMO_USERS) <= await _ids(tx, USERS)
+    """Whether the users of the demo world exist, but for those that an administrator has deleted."""
+    return set(DEMO_USERS) <= await _ids(tx, USERS) | await retired.ids(tx, "user", *DEMO_USERS)
 
 
 def loads() -> Iterator[Load]:

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, select
 
 from domain.policy import Level
 from domain.products import ProductRow
-from storage import migrate
-from storage.demo.world import DEMO_GROUPS, DEMO_USERS, build, loads
+from storage import migrate, retired
+from storage.demo.world import DEMO_GROUPS, DEMO_USERS, build, is_there, loads
 from storage.identity import Identity
 from storage.sql import Database
+from storage.tables import GROUPS, KEYS, MEMBERSHIPS, USERS
 from tests.support.stack import Stack
 
 PEPPER = b"p" * 32
@@ -86,3 +88,19 @@ def test_demo_json_is_private_and_complete(running: Stack) -> None:
     assert set(told) == {"url", "temporal_ui", "keys"}
     assert (told["url"], told["temporal_ui"]) == (running.url, running.temporal_ui)
     assert set(told["keys"]) == {"admin", "research", "sales", "partner"}
+
+
+async def test_what_was_deleted_stays_so(database: Database) -> None:
+    tokens = await make(database, {})
+    async with database.write() as tx:
+        await tx.execute(delete(KEYS).where(KEYS.c.user_id == "partner"))
+        await tx.execute(delete(MEMBERSHIPS).where(MEMBERSHIPS.c.user_id == "partner"))
+        await tx.execute(delete(USERS).where(USERS.c.id == "partner"))
+        await tx.execute(delete(GROUPS).where(GROUPS.c.id == "partner"))
+        await retired.retire(tx, "user", "partner")
+        await retired.retire(tx, "group", "partner")
+    again = await make(database, tokens)
+    assert again == {user: token for user, token in tokens.items() if user != "partner"}
+    async with database.read() as tx:
+        assert await is_there(tx)
+        assert "partner" not in (await tx.execute(select(GROUPS.c.id))).scalars().all()
