@@ -1,12 +1,13 @@
 """Groups are created, changed, moved and deleted by those who administer them, who confer nothing that they lack."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from domain.administration import GroupCreateInput, GroupDeleteInput, GroupUpdateInput
-from domain.errors import ErrorCode
+from domain.errors import CohortError, ErrorCode
 from domain.policy import Level
 from storage import groups, products
 from storage.administration import group_changes, group_deletion
@@ -221,3 +222,16 @@ async def test_an_override_and_a_context_narrow_what_is_administered(at_office: 
     assert outside.code is ErrorCode.NOT_FOUND
     above = await at_office.refused("sue", group_changes.change, changed("till", name="No"), context="acme")
     assert above.code is ErrorCode.NOT_FOUND
+
+
+async def test_two_moves_at_once_close_no_cycle(at_office: Office) -> None:
+    """Each is fine alone; together they would put shop and lab below one another."""
+    moves = [("lab", "shop"), ("shop", "lab")] * 3
+    done = await asyncio.gather(
+        *(at_office.change("root", group_changes.change, changed(group, parent=to)) for group, to in moves),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, CohortError) for one in done].count(True) == 3
+    async with at_office.database.read() as tx:
+        parents = {one.id: one.parent for one in await tx.execute(select(GROUPS))}
+    assert {parents["lab"], parents["shop"]} in ({"acme", "shop"}, {"acme", "lab"})

@@ -3,10 +3,11 @@
 import pytest
 from sqlalchemy import select
 
+from domain.calls import Caller
 from domain.errors import CohortError, ErrorCode
 from domain.groups import GroupSummary
-from domain.policy import Level
-from storage import group_views, groups
+from domain.policy import Level, Principal
+from storage import group_views, groups, snapshots
 from storage.audit import Actor
 from storage.tables import AUDIT
 from tests.storage.worlds import PEPPER, World
@@ -52,6 +53,32 @@ async def test_permissions_say_where_they_come_from(world: World, user: str, gro
     assert (found.group_id, found.member) == (group, member)
     assert ("products:read", "acme", "shared") in [(p.permission, p.source, p.kind) for p in found.permissions]
     assert all(p.kind == "shared" or p.source == group for p in found.permissions)
+
+
+async def test_permissions_say_what_of_them_reaches_the_caller(world: World) -> None:
+    async with world.database.write() as tx:
+        narrow = await groups.create_key(tx, "rosa", pepper=PEPPER, scopes=["models:read", "products:*"])
+    async with world.database.read() as tx:
+        mine = await group_views.permissions(tx, await world.principal("rosa"), "research")
+        [taken] = await snapshots.take(tx, [Caller(key_id=narrow.id, user_id="rosa")])
+        assert isinstance(taken, Principal)
+        scoped = await group_views.permissions(tx, taken, "research")
+        below = await group_views.permissions(tx, await world.principal("rosa"), "lab")
+        capped = await group_views.permissions(tx, await world.principal("both"), "research")
+    assert {one.permission: one.yours for one in mine.permissions} == {
+        "models:*": ["models:*"],
+        "products:read": ["products:read"],
+        "completions:create": ["completions:create"],
+    }
+    assert {one.permission: one.yours for one in scoped.permissions} == {
+        "models:*": ["models:read"],
+        "products:read": ["products:read"],
+        "completions:create": [],
+    }
+    assert (mine.admin_level, mine.your_admin_level, mine.administered) == (2, 2, True)
+    assert (capped.admin_level, capped.your_admin_level, capped.administered) == (2, 0, False)
+    assert (below.your_admin_level, below.administered) == (0, True)
+    assert [one.yours for one in below.permissions] == [[]] * len(below.permissions)
 
 
 @pytest.mark.parametrize("user", ["rosa", "pat", "sam"])
