@@ -33,7 +33,7 @@ def running(**settings: str) -> Generator[Running]:
     """Start `cohort up` with the demo world, wait until it is loaded, stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="cohort-bench-") as folder:
         home = Path(folder) / "home"
-        ports = _free_ports(3)
+        ports = free_ports(3)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("COHORT_")}
         environment = clean | {
             "COHORT_HOME": str(home),
@@ -64,7 +64,8 @@ def _wait_for(demo: Path, process: subprocess.Popen[bytes], log: Path) -> dict[s
     raise SystemExit(f"The stack did not start. Its output:\n{log.read_text(errors='replace')}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """That many TCP ports of loopback that nobody listens on at this moment."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
