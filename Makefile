@@ -8,7 +8,7 @@ LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes 
 UV := $(shell command -v uv || echo pipx run uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test isolation mutants check bench format docs histories lock clean
+.PHONY: help up test isolation mutants check bench bench-isolation format docs histories lock clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
