@@ -184,12 +184,13 @@ def _reach(bound: Sequence[str], person: Person) -> tuple[str, ...]:
 
 
 def _may_make(authority: Authority, person: Person) -> bool:
-    mine = person.id == authority.principal.user_id
+    mine = person.id == authority.principal.user_id and authority.principal.may(KEYS_ADMIN)
     return mine or any(authority.may(KEYS_ADMIN, group) for group in person.groups)
 
 
 def _may_see(authority: Authority, user_id: str, reach: Collection[str]) -> bool:
-    if user_id == authority.principal.user_id or authority.may_everywhere(KEYS_ADMIN):
+    mine = user_id == authority.principal.user_id and authority.principal.may(KEYS_ADMIN)
+    if mine or authority.may_everywhere(KEYS_ADMIN):
         return True
     return bool(reach) and all(authority.may(KEYS_ADMIN, group) for group in reach)
 
