@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
+from domain.policy import Level
+from storage import groups
+from storage.tables import GROUPS
 from tests.support.provider import Provider, provider_server
 from tests.support.world import World, route, world
 
@@ -41,3 +45,18 @@ async def acme(tmp_path: Path, temporal: str, redis_url: str, provider: Provider
     routes = [route(provider, name, timeout=0.5 if name == "hang" else 20) for name in MANNERS]
     async with world(tmp_path, temporal=temporal, redis_url=redis_url, routes=routes) as small:
         yield small
+
+
+@pytest.fixture
+async def ruled(acme: World) -> World:
+    """Acme with an administrator of everything, `root`, who writes in sales too."""
+    keys = dict(acme.keys)
+    async with acme.parts.database.write() as tx:
+        await groups.create_group(
+            tx, "platform", name="Platform", access_level=Level.CONFIDENTIAL, admin_level=3, permissions=["*:*"]
+        )
+        await tx.execute(update(GROUPS).where(GROUPS.c.id == "acme-sales").values(permissions=["products:write"]))
+        await groups.create_user(tx, "root", primary_group="platform")
+        await groups.add_member(tx, "root", "acme-sales")
+        keys["root"] = (await groups.create_key(tx, "root", pepper=acme.parts.secrets.key("api-keys"))).id
+    return World(client=acme.client, parts=acme.parts, keys=keys)
