@@ -1,5 +1,6 @@
 """Fixtures that every part shares: real servers, started once a session and only where a test asks for them."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     proofs.configure(config)
+    # A shell ignores Ctrl-C for what it runs in the background, and processes inherit that: those that tests start
+    # must not, as tests interrupt them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:
