@@ -20,8 +20,9 @@ class LiteLlm:
 
     name = "litellm"
     setting = (
-        "its defaults; two processes on one PostgreSQL and one Redis, which keeps the cache; teams, users and virtual "
-        "keys; its database client's engine (Prisma) in the WebAssembly build, as the native one is no package"
+        "its defaults, and `x-` headers passed on; two processes on one PostgreSQL and one Redis, which keeps the "
+        "cache; teams, users and virtual keys; its database client's engine (Prisma) in the WebAssembly build, as the native "
+        "one is no package"
     )
     volatile: frozenset[str] = frozenset()
     rests_on = "A's identity, which the gateway passes on in a header"
