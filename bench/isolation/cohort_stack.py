@@ -30,7 +30,6 @@ class Cohort:
 
     doors: list[str]
     keys: Mapping[str, str]
-    home: Path
 
 
 @contextlib.contextmanager
@@ -48,7 +47,7 @@ def started(provider: Provider) -> Generator[Cohort]:
         ending.enter_context(_process("mcp_server.app", environment, stack.home))
         other = f"http://127.0.0.1:{port}"
         _wait(f"{other}/api/v1/health")
-        yield Cohort([stack.url, other], stack.keys, stack.home)
+        yield Cohort([stack.url, other], stack.keys)
 
 
 @contextlib.contextmanager
