@@ -21,8 +21,8 @@ class LiteLlm:
     name = "litellm"
     setting = (
         "its defaults, and `x-` headers passed on; two processes on one PostgreSQL and one Redis, which keeps the "
-        "cache; teams, users and virtual keys; its database client's engine (Prisma) in the WebAssembly build, as the native "
-        "one is no package"
+        "cache; teams, users and virtual keys; the engine of its database client (Prisma) in the WebAssembly build, "
+        "as the native one is no package"
     )
     volatile: frozenset[str] = frozenset()
     rests_on = "A's identity, which the gateway passes on in a header"
